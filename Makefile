@@ -1,0 +1,245 @@
+# lilac: GNU make and pkg-config, no configure step.
+#
+#   make demo      what lilac does, from a fresh clone     make            build/lilac, build/lilac.so
+#   make test      the specs                               make install    PREFIX=/usr/local DESTDIR=
+#   make check     format, lint, warnings as errors        make bench      BENCH=name: one of them
+#   make asan stress valgrind tidy                         harder tests
+#
+# SPEC=spec/core/task_spec.lua limits a test to some specs, BUSTED_FLAGS= goes to busted, V=1 shows
+# the commands of the build.
+
+FLAVOUR ?= release
+TREE    := build/$(FLAVOUR)
+BIN     := $(if $(filter release,$(FLAVOUR)),build/lilac,$(TREE)/lilac)
+
+ifeq ($(origin CC),default)
+CC      := gcc
+endif
+LUA     ?= lua5.4
+BUSTED  ?= $(or $(shell command -v busted),/usr/bin/busted)
+PREFIX  ?= /usr/local
+SPEC    ?= spec
+VERSION := $(shell sed -n 's/^.define LILAC_VERSION "\(.*\)"/\1/p' src/lilac.h)
+
+# ---- what a Debian machine needs: to build, and to test -----------------------------------------
+
+BUILD_PACKAGES := gcc libc6-dev make pkg-config lua5.4 liblua5.4-dev libuv1-dev
+TEST_PACKAGES  := lua-busted lua-check clang-format netcat-openbsd socat lua-lpeg lua-cjson \
+                  lua-filesystem valgrind python3
+
+# ---- Lua and libuv: static where they are, so that the binary stands alone ----------------------
+
+pc       = $(shell pkg-config $(1) 2>/dev/null)
+LUA_PC  := $(firstword $(foreach n,lua5.4 lua-5.4 lua54,$(if $(call pc,--modversion $(n)),$(n))))
+LUA_A   := $(wildcard $(call pc,--variable=libdir $(LUA_PC))/liblua5.4.a)
+UV_DIR  := $(call pc,--variable=libdir libuv)
+UV_A    := $(firstword $(wildcard $(UV_DIR)/libuv_a.a $(UV_DIR)/libuv.a))
+PC_FLAGS := $(call pc,--cflags $(LUA_PC) libuv)
+
+# Whole archives: a C module may call any function of the Lua API, and of libuv (lilac_loop), also
+# those that lilac does not call itself.
+LIBS := -Wl,--whole-archive $(LUA_A) $(UV_A) -Wl,--no-whole-archive \
+        $(if $(LUA_A),,$(call pc,--libs $(LUA_PC))) $(if $(UV_A),,$(call pc,--libs libuv)) \
+        -lm -ldl -lpthread -lrt
+
+# ---- flags ----------------------------------------------------------------------------------------
+
+WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla
+SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all
+
+# A switch between tasks crosses half the files of core/: LTO is worth 18 % there, -O3 nothing.
+LTO := $(if $(findstring gcc,$(CC)),-flto=auto)
+
+FLAGS_release := -O2 $(LTO)
+FLAGS_strict  := -O2 -Werror
+FLAGS_debug   := -O0
+FLAGS_asan    := -O1 -fno-omit-frame-pointer $(SANITIZE)
+
+# Hidden by default: a C module's own `buffer_append` must not meet ours.
+COMPILE = $(CC) -std=c11 -D_GNU_SOURCE $(WARNINGS) -g $(FLAGS_$(FLAVOUR)) -fvisibility=hidden \
+          -Isrc $(PC_FLAGS) $(CPPFLAGS) $(CFLAGS)
+LINK    = $(COMPILE) -Wl,--export-dynamic $(LDFLAGS)
+
+# Shows what a rule makes, or with V=1 its commands.
+say = $(if $(V),,@echo "  $(1)";)
+
+# ---- build ----------------------------------------------------------------------------------------
+
+SOURCES     := $(sort $(wildcard src/*.c src/core/*.c src/modules/*.c))
+LUA_SOURCES := $(sort $(shell find lua/lilac -name '*.lua' 2>/dev/null))
+OBJECTS     := $(SOURCES:src/%.c=$(TREE)/%.o) $(TREE)/embedded.o
+PIC_OBJECTS := $(patsubst $(TREE)/%,build/pic/%,$(filter-out $(TREE)/main.o,$(OBJECTS)))
+
+.PHONY: all
+all: $(BIN) $(if $(filter release,$(FLAVOUR)),build/lilac.so)
+
+$(BIN): $(OBJECTS) $(TREE)/sources
+	$(call say,link $@)$(LINK) -o $@ $(OBJECTS) $(LIBS)
+
+# For `require "lilac"` in any other Lua 5.4 host, which brings the Lua API itself. libuv is shared
+# here: Debian's archive is not position-independent.
+build/lilac.so: $(PIC_OBJECTS) $(TREE)/sources
+	$(call say,link $@)$(LINK) -shared -o $@ $(PIC_OBJECTS) $(call pc,--libs libuv)
+
+$(TREE)/%.o: src/%.c $(TREE)/flags
+	@mkdir -p $(@D)
+	$(call say,cc $@)$(COMPILE) -MMD -MP -c -o $@ $<
+
+build/pic/%.o: src/%.c $(TREE)/flags
+	@mkdir -p $(@D)
+	$(call say,cc $@)$(COMPILE) -fPIC -MMD -MP -c -o $@ $<
+
+$(TREE)/embedded.o: $(TREE)/embedded.c $(TREE)/flags
+	$(call say,cc $@)$(COMPILE) -MMD -MP -c -o $@ $<
+
+build/pic/embedded.o: $(TREE)/embedded.c $(TREE)/flags
+	@mkdir -p $(@D)
+	$(call say,cc $@)$(COMPILE) -fPIC -MMD -MP -c -o $@ $<
+
+$(TREE)/embedded.c: $(TREE)/embed $(LUA_SOURCES) $(TREE)/sources
+	$(call say,embed lua/)$(TREE)/embed $(LUA_SOURCES) > $@.new && mv $@.new $@
+
+$(TREE)/embed: tools/embed.c $(TREE)/flags
+	$(call say,cc $@)$(CC) -std=c11 -O1 -o $@ $<
+
+# Stamps that change with their text, so that other flags or a removed file cause a rebuild.
+stamp = @mkdir -p $(@D); echo '$(subst ','\'',$(1))' | cmp -s - $@ || \
+        echo '$(subst ','\'',$(1))' > $@
+
+$(TREE)/flags: FORCE
+	$(if $(and $(LUA_PC),$(UV_DIR)),,$(error Lua 5.4 or libuv is missing for pkg-config: make deps))
+	$(call stamp,$(COMPILE) $(LIBS))
+
+$(TREE)/sources: FORCE
+	$(call stamp,$(SOURCES) $(LUA_SOURCES))
+
+.PHONY: FORCE
+FORCE:
+
+-include $(OBJECTS:.o=.d) $(PIC_OBJECTS:.o=.d)
+
+# ---- first steps ----------------------------------------------------------------------------------
+
+# The packages come first and the build in a make of its own: what pkg-config says changes with them.
+
+.PHONY: deps build-deps demo
+deps:
+	@tools/deps.sh $(BUILD_PACKAGES) $(TEST_PACKAGES)
+
+build-deps:
+	@tools/deps.sh $(BUILD_PACKAGES)
+
+demo: build-deps
+	@$(MAKE) --no-print-directory all
+	$(BIN) examples/tour.lua
+	$(BIN) examples/chat_demo.lua
+
+# ---- tests ----------------------------------------------------------------------------------------
+
+# The specs run under the binary they test, and start others through $LILAC.
+BUSTED_RUN = $(BIN) $(BUSTED) --ignore-lua $(BUSTED_FLAGS) $(SPEC)
+SEED      ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
+
+export ASAN_OPTIONS  ?= detect_leaks=1:detect_stack_use_after_return=1
+export UBSAN_OPTIONS ?= print_stacktrace=1
+
+.PHONY: test specs asan stress valgrind
+test: deps
+	@$(MAKE) --no-print-directory specs
+
+specs: all
+	LILAC=$(abspath $(BIN)) $(BUSTED_RUN)
+
+asan:
+	@$(MAKE) --no-print-directory FLAVOUR=asan specs asan-examples
+
+.PHONY: asan-examples
+asan-examples: all
+	$(BIN) examples/tour.lua > /dev/null
+	$(BIN) examples/chat_demo.lua > /dev/null
+
+# A full collection before every resume and a shuffled ready queue. `make stress SEED=n` repeats a
+# run; `make stress FLAVOUR=asan` is the hardest test there is.
+stress: seed := $(SEED)
+stress: all
+	@echo "stress: SEED=$(seed)"
+	LILAC_STRESS=1 LILAC_SHUFFLE=$(seed) LILAC=$(abspath $(BIN)) $(BUSTED_RUN) || \
+	    { echo "stress: failed with SEED=$(seed)"; exit 1; }
+
+valgrind: all
+	LILAC=$(abspath $(BIN)) valgrind --quiet --leak-check=full --errors-for-leak-kinds=definite \
+	    --error-exitcode=99 $(BUSTED_RUN)
+
+# ---- the house rules ------------------------------------------------------------------------------
+
+C_FILES   = $(wildcard src/*.[ch] src/*/*.[ch] tools/*.[ch] bench/*.[ch] bench/*/*.[ch] \
+              examples/*/*.[ch])
+LUA_TREES = $(wildcard lua spec bench examples tools)
+LINTS     = floors sizes names specs
+
+# Not those that mistake taste, an array of pointers, or a va_list in the second file of a run.
+comma       := ,
+empty       :=
+TIDY_CHECKS := clang-analyzer-* bugprone-* performance-* \
+               -bugprone-easily-swappable-parameters -bugprone-assignment-in-if-condition \
+               -bugprone-sizeof-expression -performance-no-int-to-ptr \
+               -clang-analyzer-valist.Uninitialized \
+               -clang-analyzer-security.insecureAPI.DeprecatedOrUnsafeBufferHandling
+TIDY_CHECKS := $(subst $(empty) $(empty),$(comma),$(strip $(TIDY_CHECKS)))
+
+.PHONY: check lint luacheck format format-check strict tidy
+check: lint luacheck format-check strict
+
+lint:
+	@status=0; for l in $(LINTS); do $(LUA) tools/$$l.lua || status=1; done; exit $$status
+
+luacheck:
+	@luacheck --quiet $(LUA_TREES)
+
+format:
+	clang-format -i $(C_FILES)
+
+format-check:
+	@clang-format --dry-run -Werror $(C_FILES)
+
+strict:
+	@$(MAKE) --no-print-directory FLAVOUR=strict all
+
+tidy:
+	clang-tidy --quiet --warnings-as-errors='*' --checks='-*,$(TIDY_CHECKS)' $(SOURCES) -- \
+	    -std=c11 -D_GNU_SOURCE -Isrc $(PC_FLAGS) -include tools/tidy.h
+
+# ---- benchmarks: bench/build.mk builds the peers in C as bench-limits ------------------------------
+
+ifneq ($(filter bench%,$(MAKECMDGOALS)),)
+-include bench/build.mk
+endif
+
+.PHONY: bench bench-limits
+bench: all bench-limits
+	$(LUA) bench/run.lua $(BENCH)
+
+# ---- install ----------------------------------------------------------------------------------------
+
+bindir     = $(DESTDIR)$(PREFIX)/bin
+includedir = $(DESTDIR)$(PREFIX)/include
+pcdir      = $(DESTDIR)$(PREFIX)/lib/pkgconfig
+cmoddir    = $(DESTDIR)$(PREFIX)/lib/lua/5.4
+mandir     = $(DESTDIR)$(PREFIX)/share/man/man1
+
+.PHONY: install uninstall clean
+install: all
+	install -d $(bindir) $(includedir) $(pcdir) $(cmoddir) $(mandir)
+	install -m 755 $(BIN) $(bindir)/lilac
+	install -m 644 build/lilac.so $(cmoddir)/lilac.so
+	install -m 644 src/lilac.h $(includedir)/lilac.h
+	install -m 644 docs/lilac.1 $(mandir)/lilac.1
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' -e 's|@CFLAGS@|$(PC_FLAGS)|' \
+	    lilac.pc.in > $(pcdir)/lilac.pc
+
+uninstall:
+	rm -f $(bindir)/lilac $(cmoddir)/lilac.so $(includedir)/lilac.h $(pcdir)/lilac.pc \
+	    $(mandir)/lilac.1
+
+clean:
+	rm -rf build

@@ -1,0 +1,21 @@
+-- Tasks that sleep 0 to 2 s, all alive at once: CPU and peak memory per task, creation included.
+local lilac = require "lilac"
+
+local count = tonumber(arg[1])
+
+local function work(seconds) lilac.sleep(seconds) end
+
+local function peak_rss_kib()
+  local file <close> = io.open("/proc/self/status")
+  return tonumber(file:read("a"):match("VmHWM:%s*(%d+)"))
+end
+
+local start = os.clock()
+do
+  local group <close> = lilac.TaskGroup()
+  for i = 1, count do
+    group:create_task(work, i * 0.6180339887498949 % 1 * 2)
+  end
+end
+print("ns", (os.clock() - start) / count * 1e9)
+print("bytes", peak_rss_kib() * 1024 / count)

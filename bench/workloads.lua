@@ -1,0 +1,97 @@
+-- What is measured, and the bounds. A workload has
+--   name, folder   the folder holds one program per contender; several workloads may share one
+--   title          what a program does
+--   count          the first argument of every program; peer_count: that of the peers, 0: no peers
+--   argument       the second argument
+--   driver         the C program that starts and measures the others, if they cannot
+--   commands       what follows the interpreter, by contender, where that is no program in the folder
+--   metrics        unit: the key under which a program prints its number; per: of what;
+--                  of, ratio: lilac's number is at most `ratio` times that of the contender `of`;
+--                  max: lilac's number is at most this
+-- The contender `of` counts as no peer: it runs the full count.
+
+local function cpu(per, of, ratio)
+  return {unit = "ns", per = per, of = of, ratio = ratio}
+end
+
+local function queue(bound, ratio)
+  return {
+    name = "queue-" .. bound, folder = "queue",
+    title = "one producer, one consumer, 2M items, bounded " .. bound,
+    count = 2000000, peer_count = 200000, argument = bound,
+    metrics = {cpu("item", "limit", ratio)},
+  }
+end
+
+local function timeout(name, title, waits, ratio)
+  return {
+    name = name, folder = "timeout", title = title,
+    count = 200000, peer_count = 50000, argument = waits,
+    metrics = {cpu("wait", "cqueues", ratio)},
+  }
+end
+
+local function sleepers(name, count, peer_count)
+  return {
+    name = "sleepers-" .. name, folder = "sleepers",
+    title = name .. " tasks sleep 0 to 2 s, all alive at once",
+    count = count, peer_count = peer_count,
+    metrics = {
+      cpu("task", "limit", 1.3),
+      {unit = "bytes", per = "task, peak", of = "limit", ratio = 1.25},
+    },
+  }
+end
+
+local function echo(bytes, ratio)
+  return {
+    name = "echo-" .. bytes, folder = "echo",
+    title = "TCP echo server, 50 connections, messages of " .. bytes .. " bytes",
+    count = 200000, peer_count = 50000, argument = bytes, driver = "client",
+    metrics = {{unit = "us", per = "message", of = "limit", ratio = ratio}},
+  }
+end
+
+return {
+  {
+    name = "switch", folder = "switch", title = "two tasks, sleep(0), 2M switches in all",
+    count = 2000000, peer_count = 200000,
+    metrics = {cpu("switch", "limit", 1.4)},
+  },
+  {
+    name = "spawn", folder = "spawn", title = "spawn and gather 1M short tasks, 1000 at a time",
+    count = 1000000, peer_count = 200000,
+    metrics = {cpu("task", "limit", 1.2)},
+  },
+  queue(1000, 2.2),
+  queue(1, 1.2),
+  {
+    name = "semaphore", folder = "semaphore",
+    title = "10k tasks, 10 permits, 20 acquires each, sleep(0) inside",
+    count = 10000,
+    metrics = {cpu("acquire", "cqueues", 0.4)},
+  },
+  {
+    name = "cancel", folder = "cancel", title = "cancel and join 200k sleeping tasks",
+    count = 200000, peer_count = 50000,
+    metrics = {cpu("task", "limit", 2)},
+  },
+  timeout("timeout", "200k tasks wait once each under timeout(0.001)", 1, 0.45),
+  timeout("timeout-again", "1000 tasks wait 200 times each under timeout(0.001)", 200),
+  sleepers("100k", 100000),
+  sleepers("1M", 1000000, 0),
+  echo(64, 1.08),
+  echo(1024, 1.12),
+  echo(16384, 1.3),
+  {
+    name = "startup", folder = "startup", title = "an empty program, from spawn to exit",
+    count = 200, peer_count = 20, driver = "spawn",
+    commands = {
+      limit = "lua5.4 -e ''", lilac = "-e ''", asyncio = "-c 'import asyncio'", node = "-e ''",
+    },
+    metrics = {
+      {unit = "ms", per = "run", of = "limit", ratio = 1.3},
+      {unit = "MiB", per = "process, peak", of = "limit", max = 4},
+    },
+  },
+}

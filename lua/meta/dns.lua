@@ -1,0 +1,31 @@
+---@meta lilac.dns
+
+local dns = {}
+
+---@class lilac.Address
+---@field address string numeric
+---@field family "inet"|"inet6"
+---@field port integer
+
+--- Finds the addresses of a host, without blocking; a numeric address is its own. Cancelling returns
+--- at once, whatever the resolver does.
+---
+--- Raises: DNSError.
+---@async
+---@param host string?
+---@param service? string|integer name or port; default 0
+---@param options? { family?: "inet"|"inet6"|"any", passive?: boolean } passive: to listen on
+---@return lilac.Address[]
+function dns.getaddrinfo(host, service, options) end
+
+--- Finds the name of a numeric address.
+---
+--- Raises: DNSError.
+---@async
+---@param address string
+---@param port? integer default 0
+---@return string host the address itself where it has no name
+---@return string service
+function dns.getnameinfo(address, port) end
+
+return dns

@@ -1,0 +1,55 @@
+#include "buffer.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SMALLEST_ROOM = 256, KEPT_ROOM = 4096 };
+
+/* Makes room for `extra` bytes at the end: slides the bytes to the front when at least half of the
+ * block is free, so that a byte is moved twice at most; else grows. */
+static bool buffer_reserve(struct buffer *buffer, size_t extra) {
+    if (extra <= buffer->room - buffer->start - buffer->size) return true;
+    if (extra > SIZE_MAX / 4 - buffer->size) return false;
+    size_t needed = buffer->size + extra;
+    if (needed <= buffer->room && buffer->start >= buffer->room / 2) {
+        memmove(buffer->block, buffer->block + buffer->start, buffer->size);
+        buffer->start = 0;
+        return true;
+    }
+    size_t room = buffer->size > 0 ? 2 * needed : needed;
+    if (room < SMALLEST_ROOM) room = SMALLEST_ROOM;
+    char *block = malloc(room);
+    if (!block) return false;
+    if (buffer->size > 0) memcpy(block, buffer_bytes(buffer), buffer->size);
+    free(buffer->block);
+    *buffer = (struct buffer){.block = block, .size = buffer->size, .room = room};
+    return true;
+}
+
+bool buffer_append(struct buffer *buffer, const char *bytes, size_t size) {
+    if (size == 0) return true;
+    if (!buffer_reserve(buffer, size)) return false;
+    memcpy(buffer->block + buffer->start + buffer->size, bytes, size);
+    buffer->size += size;
+    return true;
+}
+
+void buffer_drop(struct buffer *buffer, size_t size) {
+    buffer->start += size;
+    buffer->size -= size;
+    if (buffer->size > 0) return;
+    buffer->start = 0;
+    if (buffer->room > KEPT_ROOM) buffer_free(buffer);
+}
+
+void buffer_swap(struct buffer *a, struct buffer *b) {
+    struct buffer c = *a;
+    *a = *b;
+    *b = c;
+}
+
+void buffer_free(struct buffer *buffer) {
+    free(buffer->block);
+    *buffer = (struct buffer){0};
+}

@@ -1,0 +1,35 @@
+/*
+ * A queue of bytes in one block of memory: appended at the end, taken from the front. Zeroed memory is
+ * an empty buffer. Its ceiling is its owner's business: who appends checks the size first.
+ */
+#ifndef LILAC_BUFFER_H
+#define LILAC_BUFFER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct buffer {
+    char *block;
+    size_t start; /* where the bytes begin in the block */
+    size_t size;  /* how many there are */
+    size_t room;  /* of the block */
+};
+
+static inline const char *buffer_bytes(const struct buffer *buffer) {
+    return buffer->block + buffer->start;
+}
+
+/* Copies `size` bytes to the end. False: out of memory, and nothing has changed. */
+bool buffer_append(struct buffer *buffer, const char *bytes, size_t size);
+
+/* Drops the first `size` bytes. An empty buffer keeps its block only when that is small, so that a
+ * connection at rest costs little. */
+void buffer_drop(struct buffer *buffer, size_t size);
+
+/* Exchanges what two buffers hold. */
+void buffer_swap(struct buffer *a, struct buffer *b);
+
+/* Frees the block: the buffer is empty again. */
+void buffer_free(struct buffer *buffer);
+
+#endif

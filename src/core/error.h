@@ -1,0 +1,68 @@
+/*
+ * Error objects: userdata with a class and named fields. They know nothing of tasks or loops. What
+ * modules need (lilac_raise, lilac_throw) is in lilac.h; this is the rest. Indexes are absolute or
+ * relative, as in Lua.
+ */
+#ifndef LILAC_ERROR_H
+#define LILAC_ERROR_H
+
+#include "../lilac.h"
+
+/* Where a cancellation comes from. */
+struct cancel_origin {
+    const char *by; /* static: "task:cancel()", or with a %g for `seconds`: "timeout(%g)" */
+    double seconds;
+    int line; /* 0: unknown */
+    char source[LUA_IDSIZE];
+};
+
+/* An error object. Its uservalue is the table of its fields, made when the first one is set. */
+struct error {
+    uint32_t magic;
+    uint32_t class_index;
+    const void *task;  /* CancelledError: the task that it ends; an identity, never followed */
+    const void *scope; /* CancelledError: the scope that asked, or NULL; an identity as well */
+    struct cancel_origin origin;
+};
+
+/* Pops a message and pushes a new error of the named class. */
+struct error *error_new(lua_State *L, const char *class_name);
+
+/* Pops a message (or nil) and pushes a CancelledError of `task` by `scope`. */
+struct error *error_new_cancelled(lua_State *L, const void *task, const void *scope,
+                                  const struct cancel_origin *origin);
+
+/* Pops a message that ends before its reason, "connect 127.0.0.1:1", and pushes the error that belongs
+ * to the negative libuv code. */
+void error_new_system(lua_State *L, int code);
+
+/* The error object at `index`, or NULL. */
+struct error *error_test(lua_State *L, int index);
+
+/* Whether the value at `index` is an error object of the class or of a child of it. */
+bool error_is(lua_State *L, int index, const char *class_name);
+
+/* Pops a value and makes it the field `name` of the error at `index`. */
+void error_set_field(lua_State *L, int index, const char *name);
+
+/* Pushes the field `name` of the error at `index`, or nil. */
+void error_push_field(lua_State *L, int index, const char *name);
+
+/* Gives the error at `index` the traceback of L from `level`, unless it has one. */
+void error_add_traceback(lua_State *L, int index, int level);
+
+/* Pushes the text of any error value as a terminal should show it: strings as they are, objects
+ * through __tostring, others by their type, "<no error object>" for nil. Never raises. */
+const char *error_push_text(lua_State *L, int index);
+
+/* Writes "timeout(5) at crawl.lua:10". */
+void cancel_origin_text(const struct cancel_origin *origin, char *text, size_t size);
+
+/* Fills in `by`, `seconds`, and the place of the innermost Lua function from `level` on. */
+void cancel_origin_here(lua_State *L, struct cancel_origin *origin, const char *by, double seconds,
+                        int level);
+
+/* Pushes the module `lilac.errors`. */
+int luaopen_lilac_errors(lua_State *L);
+
+#endif

@@ -1,0 +1,202 @@
+/*
+ * Futures and the waiting for them. A task is a future that its body ends; see sched.c.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "runtime.h"
+#include "scope.h"
+
+struct future *future_test(lua_State *L, int index) {
+    struct future *future = lua_touserdata(L, index);
+    if (!future || lua_islightuserdata(L, index)) return NULL;
+    size_t size = lua_rawlen(L, index);
+    if (size == sizeof(struct task)) return future->magic == TASK_MAGIC ? future : NULL;
+    return size == sizeof(struct future) && future->magic == FUTURE_MAGIC ? future : NULL;
+}
+
+struct task *task_test(lua_State *L, int index) {
+    struct future *future = future_test(L, index);
+    return future && future_is_task(future) ? future_task(future) : NULL;
+}
+
+static void enlist(struct future *future, lilac_wait *node) {
+    lilac_wait *first = future->waiters;
+    if (!first) {
+        future->waiters = node->next = node->prev = node;
+        return;
+    }
+    node->next = first;
+    node->prev = first->prev;
+    first->prev->next = node;
+    first->prev = node;
+}
+
+static void delist(struct future *future, lilac_wait *node) {
+    if (future->waiters == node) future->waiters = node->next == node ? NULL : node->next;
+    node->prev->next = node->next;
+    node->next->prev = node->prev;
+    node->next = node->prev = NULL;
+}
+
+void future_watch(struct future *future, struct watch *watch) {
+    watch->node.task = NULL;
+    watch->future = future;
+    enlist(future, &watch->node);
+}
+
+void future_unwatch(struct watch *watch) {
+    if (!watch->future) return;
+    delist(watch->future, &watch->node);
+    watch->future = NULL;
+}
+
+static void notify(struct future *future) {
+    while (future->waiters) {
+        lilac_wait *node = future->waiters;
+        delist(future, node);
+        if (node->task) {
+            task_wake(node->task);
+            continue;
+        }
+        struct watch *watch = container_of(node, struct watch, node);
+        watch->future = NULL;
+        watch->ended(watch, future);
+    }
+}
+
+void future_end(lua_State *L, int index, enum future_state state, int count) {
+    struct future *future = lua_touserdata(L, index);
+    index = lua_absindex(L, index);
+    if (count > 1) {
+        lua_createtable(L, count, 1);
+        lua_insert(L, -count - 1);
+        for (int i = count; i >= 1; i--) lua_rawseti(L, -i - 1, i);
+        lua_pushinteger(L, count);
+        lua_setfield(L, -2, "n");
+    } else if (count == 0) {
+        lua_pushnil(L);
+    }
+    lua_setiuservalue(L, index, 1);
+    future->results = (uint8_t)(count > 1 ? 2 : count);
+    future->state = (uint8_t)state;
+    notify(future);
+}
+
+static void mark_taken(lua_State *L, struct future *future) {
+    future->taken = true;
+    if (!future->reported) return;
+    future->reported = false;
+    runtime_of(L)->untaken--;
+}
+
+void future_push_error(lua_State *L, int index) {
+    struct future *future = lua_touserdata(L, index);
+    index = lua_absindex(L, index);
+    mark_taken(L, future);
+    if (lua_getiuservalue(L, index, 1) != LUA_TNIL || future->state != FUTURE_CANCELLED) return;
+    /* Cancelled in plain C, where no object could be made. */
+    static const struct cancel_origin origin = {.by = "future:cancel()"};
+    error_new_cancelled(L, future, NULL, &origin);
+    lua_pushvalue(L, -1);
+    lua_setiuservalue(L, index, 1);
+}
+
+int future_take(lua_State *L, int index) {
+    struct future *future = lua_touserdata(L, index);
+    index = lua_absindex(L, index);
+    if (future->state != FUTURE_DONE) {
+        task_note_rethrow(L, index);
+        future_push_error(L, index);
+        return lua_error(L);
+    }
+    future->taken = true;
+    if (future->results == 0) return 0;
+    lua_getiuservalue(L, index, 1);
+    if (future->results == 1) return 1;
+    lua_getfield(L, -1, "n");
+    int count = (int)lua_tointeger(L, -1);
+    lua_pop(L, 1);
+    luaL_checkstack(L, count, "too many results");
+    int results = lua_gettop(L);
+    for (int i = 1; i <= count; i++) lua_rawgeti(L, results, i);
+    return count;
+}
+
+void future_cancel(struct future *future, const struct cancel_origin *origin) {
+    if (future->state != FUTURE_PENDING) return;
+    if (future_is_task(future)) {
+        task_cancel(future_task(future), origin, LUA_NOREF);
+        return;
+    }
+    future->state = FUTURE_CANCELLED;
+    notify(future);
+}
+
+/* ---- await -------------------------------------------------------------------------------------- */
+
+static bool await_cancel(lilac_wait *wait) {
+    struct task *task = wait->task;
+    struct future *future = task->awaits;
+    if (!future_is_task(future)) delist(future, wait);
+    future_cancel(future, task_pending_origin(task));
+    return !future_is_task(future);
+}
+
+static bool shielded_cancel(lilac_wait *wait) {
+    delist(wait->task->awaits, wait);
+    return true;
+}
+
+static struct task *await_holder(lilac_wait *wait) {
+    struct future *future = wait->task->awaits;
+    return future_is_task(future) ? future_task(future) : NULL;
+}
+
+static void await_describe(lilac_wait *wait, char *text, size_t size) {
+    struct future *future = wait->task->awaits;
+    if (future_is_task(future)) task_text(future_task(future), text, size);
+    else snprintf(text, size, "a future");
+}
+
+static int await_done(lua_State *L, lilac_wait *wait) {
+    (void)wait;
+    struct task *task = task_running(L);
+    if (!task_was_deferred(task)) return future_take(L, 1);
+    struct future *future = lua_touserdata(L, 1);
+    future->taken = true;
+    if (future->state != FUTURE_FAILED) return task_raise_cancellation(L, task, 0);
+    future_push_error(L, 1);
+    return task_raise_cancellation(L, task, lua_gettop(L));
+}
+
+static const lilac_op op_await = {.name = "await",
+                                  .cancel = await_cancel,
+                                  .done = await_done,
+                                  .describe = await_describe,
+                                  .holder = await_holder};
+
+static const lilac_op op_shield = {.name = "shield",
+                                   .cancel = shielded_cancel,
+                                   .done = await_done,
+                                   .describe = await_describe,
+                                   .holder = await_holder};
+
+int future_join(lua_State *L, const lilac_op *op) {
+    struct future *future = lua_touserdata(L, 1);
+    if (future_is_task(future)) task_refuse_cycle(L, future_task(future));
+    struct task *task = task_running(L);
+    task->awaits = future;
+    enlist(future, &task->own);
+    return lilac_park(L, &task->own, op);
+}
+
+static int await_with(lua_State *L, const lilac_op *op) {
+    lilac_checkpoint(L);
+    struct future *future = lua_touserdata(L, 1);
+    return future->state == FUTURE_PENDING ? future_join(L, op) : future_take(L, 1);
+}
+
+int future_await(lua_State *L) { return await_with(L, &op_await); }
+
+int future_await_shielded(lua_State *L) { return await_with(L, &op_shield); }

@@ -1,0 +1,177 @@
+#include "interrupt.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "scope.h"
+
+#ifndef sigev_notify_thread_id
+#define sigev_notify_thread_id _sigev_un._tid
+#endif
+
+#define TICK_NS 10000000 /* a task that computes is looked at so often, while watched */
+#define TICK_SIGNAL (SIGRTMIN + 7)
+
+static const int end_signals[] = {SIGINT, SIGTERM};
+static const char *const end_names[] = {"SIGINT", "SIGTERM"};
+#define END_SIGNALS (sizeof end_signals / sizeof *end_signals)
+
+static struct runtime *volatile signal_owner;
+
+/* ---- the hook ----------------------------------------------------------------------------------- */
+
+static void restore_hook(struct interrupt *interrupt, lua_State *L) {
+    lua_sethook(L, interrupt->hook, interrupt->hook_mask, interrupt->hook_count);
+    interrupt->planted_in = NULL;
+}
+
+/* Makes pending what has to stop the running task now. */
+static bool is_stopped(struct runtime *runtime, struct task *task) {
+    if (runtime->interrupt.signal) {
+        interrupt_take_signal(runtime);
+        if (task != runtime->main && task->pending == 0) {
+            struct cancel_origin origin = {.by = end_names[0]};
+            task_cancel(task, &origin, LUA_NOREF);
+        }
+        return true;
+    }
+    if (runtime->closing) return task->pending > 0;
+    uint64_t now_ns = clock_now(&runtime->clock);
+    bool stopped = false;
+    for (struct scope *scope = task->scope; scope; scope = scope->outer) {
+        if (!scope->interrupt || scope->delivered) continue;
+        if (scope->deadline.place != 0 && clock_when(&runtime->clock, &scope->deadline) <= now_ns) {
+            clock_disarm(&runtime->clock, &scope->deadline);
+            scope_cancel(scope);
+        }
+        stopped = stopped || scope->requested;
+    }
+    return stopped;
+}
+
+static void on_hook(lua_State *L, lua_Debug *ar) {
+    struct runtime *runtime = runtime_of(L);
+    struct interrupt *interrupt = &runtime->interrupt;
+    if (interrupt->planted_in != L) { /* left behind by an earlier planting */
+        lua_sethook(L, NULL, 0, 0);
+        return;
+    }
+    lua_Hook user_hook = interrupt->hook;
+    int user_mask = interrupt->hook_mask;
+    restore_hook(interrupt, L);
+    if (user_hook && (user_mask & (1 << ar->event))) user_hook(L, ar);
+    struct task *task = runtime->current;
+    if (task && is_stopped(runtime, task) && task->pending > 0) task_raise_cancellation(L, task, 0);
+}
+
+/* In a signal handler on the loop's thread. */
+static void plant(struct interrupt *interrupt, lua_State *L) {
+    if (interrupt->planted_in == L) return;
+    interrupt->hook = lua_gethook(L);
+    interrupt->hook_mask = lua_gethookmask(L);
+    interrupt->hook_count = lua_gethookcount(L);
+    interrupt->planted_in = L;
+    lua_sethook(L, on_hook, interrupt->hook_mask | LUA_MASKCOUNT, 1);
+}
+
+void interrupt_unplant(struct runtime *runtime, lua_State *L) {
+    if (runtime->interrupt.planted_in == L) restore_hook(&runtime->interrupt, L);
+    else if (lua_gethook(L) == on_hook) lua_sethook(L, NULL, 0, 0);
+}
+
+/* ---- signals ------------------------------------------------------------------------------------ */
+
+/* The loop has not turned since the last tick: whoever runs now holds it. */
+static void on_tick(int signo, siginfo_t *info, void *context) {
+    (void)signo;
+    (void)context;
+    struct runtime *runtime = info->si_value.sival_ptr;
+    struct interrupt *interrupt = &runtime->interrupt;
+    lua_State *L = runtime->running;
+    if (L && interrupt->last_turn == runtime->turns) plant(interrupt, L);
+    interrupt->last_turn = runtime->turns;
+}
+
+static void set_ticking(struct interrupt *interrupt, bool on) {
+    struct itimerspec interval = {0};
+    if (on) interval.it_interval.tv_nsec = interval.it_value.tv_nsec = TICK_NS;
+    if (interrupt->has_timer) timer_settime(interrupt->timer, 0, &interval, NULL);
+}
+
+static void on_end_signal(int signo) {
+    int saved_errno = errno;
+    struct runtime *runtime = signal_owner;
+    if (!runtime || runtime->interrupt.signals++ > 0) {
+        signal(signo, SIG_DFL);
+        raise(signo);
+    } else {
+        runtime->interrupt.signal = signo;
+        uv_async_send(&runtime->wakeup);
+        set_ticking(&runtime->interrupt, true); /* main may be computing */
+    }
+    errno = saved_errno;
+}
+
+/* Not SIG_IGN, which child processes would inherit. */
+static void on_broken_pipe(int signo) { (void)signo; }
+
+void interrupt_take_signal(struct runtime *runtime) {
+    struct interrupt *interrupt = &runtime->interrupt;
+    int signo = interrupt->signal;
+    interrupt->signal = 0;
+    if (interrupt->watches == 0) set_ticking(interrupt, false);
+    if (!runtime->main) { /* main is over: what is left is being cancelled anyway */
+        runtime->exit_signal = signo;
+        return;
+    }
+    struct cancel_origin origin = {.by = signo == SIGINT ? end_names[0] : end_names[1]};
+    task_cancel(runtime->main, &origin, LUA_NOREF);
+}
+
+bool interrupt_ended_main(struct runtime *runtime, int index) {
+    struct error *error = error_test(runtime->L, index);
+    for (size_t i = 0; error && i < END_SIGNALS; i++) {
+        if (error->origin.by != end_names[i]) continue;
+        runtime->exit_signal = end_signals[i];
+        return true;
+    }
+    return false;
+}
+
+void interrupt_watch(struct runtime *runtime) {
+    if (runtime->interrupt.watches++ == 0) set_ticking(&runtime->interrupt, true);
+}
+
+void interrupt_unwatch(struct runtime *runtime) {
+    if (--runtime->interrupt.watches == 0) set_ticking(&runtime->interrupt, false);
+}
+
+void interrupt_open(struct runtime *runtime) {
+    struct interrupt *interrupt = &runtime->interrupt;
+    struct sigaction action = {.sa_flags = SA_RESTART | SA_SIGINFO, .sa_sigaction = on_tick};
+    sigaction(TICK_SIGNAL, &action, NULL);
+    struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = TICK_SIGNAL};
+    event.sigev_value.sival_ptr = runtime;
+    event.sigev_notify_thread_id = (pid_t)syscall(SYS_gettid);
+    interrupt->has_timer = timer_create(CLOCK_MONOTONIC, &event, &interrupt->timer) == 0;
+    if (signal_owner) return;
+    signal_owner = runtime;
+    action = (struct sigaction){.sa_flags = SA_RESTART, .sa_handler = on_broken_pipe};
+    sigaction(SIGPIPE, &action, &interrupt->old_pipe);
+    action.sa_handler = on_end_signal;
+    for (size_t i = 0; i < END_SIGNALS; i++)
+        sigaction(end_signals[i], &action, &interrupt->old_end[i]);
+}
+
+void interrupt_close(struct runtime *runtime) {
+    struct interrupt *interrupt = &runtime->interrupt;
+    if (interrupt->has_timer) timer_delete(interrupt->timer);
+    interrupt->has_timer = false;
+    if (signal_owner != runtime) return;
+    signal_owner = NULL;
+    sigaction(SIGPIPE, &interrupt->old_pipe, NULL);
+    for (size_t i = 0; i < END_SIGNALS; i++) sigaction(end_signals[i], &interrupt->old_end[i], NULL);
+}

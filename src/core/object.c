@@ -1,0 +1,31 @@
+#include "object.h"
+
+#include <string.h>
+
+void object_class(lua_State *L, const char *class_name, const luaL_Reg *methods,
+                  const luaL_Reg *meta) {
+    luaL_newmetatable(L, class_name);
+    lua_pushstring(L, strchr(class_name, '.') + 1);
+    lua_setfield(L, -2, "__name");
+    if (meta) luaL_setfuncs(L, meta, 0);
+    lua_newtable(L);
+    luaL_setfuncs(L, methods, 0);
+    lua_setfield(L, -2, "__index");
+    lua_pop(L, 1);
+}
+
+void *object_new(lua_State *L, const struct object_type *type, const char *class_name,
+                 int uservalues) {
+    void *object = lua_newuserdatauv(L, type->size, uservalues);
+    memset(object, 0, type->size);
+    *(const struct object_type **)object = type;
+    luaL_setmetatable(L, class_name);
+    return object;
+}
+
+int object_tostring(lua_State *L) {
+    const char *state = lua_tostring(L, -1);
+    luaL_getmetafield(L, 1, "__name");
+    lua_pushfstring(L, "%s (%s): %p", lua_tostring(L, -1), state, lua_topointer(L, 1));
+    return 1;
+}

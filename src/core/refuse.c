@@ -1,0 +1,123 @@
+#include "refuse.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "runtime.h"
+
+/* Pushes the name of the blocking function at the top of L's stack. */
+static const char *push_operation(lua_State *L) {
+    lua_Debug ar;
+    if (lua_getstack(L, 0, &ar) && lua_getinfo(L, "n", &ar) && ar.name)
+        return lua_pushstring(L, ar.name);
+    return lua_pushliteral(L, "await");
+}
+
+void refuse_no_task(lua_State *L) {
+    struct runtime *runtime = runtime_of(L);
+    const char *operation = push_operation(L);
+    if (runtime->current)
+        lilac_throw(L, "InvalidStateError",
+                    "%s: cannot await in a coroutine that a C module has resumed; resume it with "
+                    "coroutine.resume or coroutine.wrap",
+                    operation);
+    if (runtime->main)
+        lilac_throw(L, "InvalidStateError",
+                    "%s: cannot await in a callback; let it start a task with create_task", operation);
+    lilac_throw(L, "InvalidStateError", "%s: cannot await outside of lilac.run", operation);
+}
+
+/* Pushes the name under which a function stands in a loaded module ("table.sort"), or nothing. */
+static bool push_global_name(lua_State *L, int function) {
+    function = lua_absindex(L, function);
+    int top = lua_gettop(L);
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+    for (lua_pushnil(L); lua_next(L, top + 1); lua_settop(L, top + 2)) {
+        if (!lua_istable(L, -1) || lua_type(L, -2) != LUA_TSTRING) continue;
+        for (lua_pushnil(L); lua_next(L, top + 3); lua_pop(L, 1)) {
+            if (lua_type(L, -2) != LUA_TSTRING || !lua_rawequal(L, -1, function)) continue;
+            const char *module = lua_tostring(L, top + 2), *name = lua_tostring(L, -2);
+            if (strcmp(module, "_G") == 0) lua_pushstring(L, name);
+            else lua_pushfstring(L, "%s.%s", module, name);
+            lua_replace(L, top + 1);
+            lua_settop(L, top + 1);
+            return true;
+        }
+    }
+    lua_settop(L, top);
+    return false;
+}
+
+static bool is_transparent(lua_State *L, int function) {
+    function = lua_absindex(L, function);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, runtime_of(L)->transparent_ref);
+    lua_pushvalue(L, function);
+    bool transparent = lua_rawget(L, -2) != LUA_TNIL;
+    lua_pop(L, 2);
+    return transparent;
+}
+
+/* Pushes what is in the way at this frame ("'table.sort'"), or nothing. The function is on top. */
+static bool push_obstacle(lua_State *L, const lua_Debug *ar) {
+    if (strcmp(ar->namewhat, "metamethod") == 0 && strcmp(ar->name, "__gc") == 0) {
+        lua_pushliteral(L, "a finaliser (__gc)");
+        return true;
+    }
+    if (strcmp(ar->namewhat, "hook") == 0) {
+        lua_pushliteral(L, "a debug hook");
+        return true;
+    }
+    if (*ar->what != 'C' || is_transparent(L, -1)) return false;
+    if (push_global_name(L, -1)) {
+        bool is_error = strcmp(lua_tostring(L, -1), "error") == 0;
+        if (is_error) lua_pushliteral(L, "a message handler of xpcall");
+        else lua_pushfstring(L, "'%s'", lua_tostring(L, -1));
+        lua_remove(L, -2);
+        return true;
+    }
+    if (ar->name) lua_pushfstring(L, "the C function '%s'", ar->name);
+    else lua_pushliteral(L, "a C function");
+    return true;
+}
+
+void refuse_unyieldable(lua_State *L) {
+    luaL_checkstack(L, 20, "refuse");
+    const char *operation = push_operation(L);
+    struct nesting *nesting = runtime_of(L)->nesting;
+    lua_State *at = L;
+    while (lua_isyieldable(at) && nesting) {
+        at = nesting->from;
+        nesting = nesting->outer;
+    }
+    lua_Debug ar;
+    bool found = false;
+    for (int level = at == L ? 1 : 0; !found && lua_getstack(at, level, &ar); level++) {
+        lua_getinfo(at, "nSf", &ar);
+        lua_xmove(at, L, 1);
+        found = push_obstacle(L, &ar);
+    }
+    if (!found) lua_pushliteral(L, "a message handler of xpcall");
+    lilac_throw(L, "InvalidStateError",
+                "%s: cannot await inside %s, which Lua cannot suspend; await before or after it",
+                operation, lua_tostring(L, -1));
+}
+
+void refuse_cycle(lua_State *L, struct task *self, struct task *holder) {
+    char name[TASK_TEXT];
+    luaL_Buffer text;
+    luaL_buffinit(L, &text);
+    luaL_addstring(&text, "deadlock: ");
+    task_text(self, name, sizeof name);
+    luaL_addstring(&text, name);
+    luaL_addstring(&text, " would wait for ");
+    for (struct task *at = holder; at != self; at = at->op->holder(at->parked_on)) {
+        task_text(at, name, sizeof name);
+        luaL_addstring(&text, name);
+        luaL_addstring(&text, ", which waits (");
+        luaL_addstring(&text, at->op->name);
+        luaL_addstring(&text, ") for ");
+    }
+    luaL_addstring(&text, holder == self ? "itself" : "the first");
+    luaL_pushresult(&text);
+    lilac_throw(L, "DeadlockError", "%s", lua_tostring(L, -1));
+}

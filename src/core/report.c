@@ -1,0 +1,366 @@
+#include "report.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "list.h"
+#include "runtime.h"
+
+#define GRACE_NS 1000000000u /* how long a failure may wait for somebody to take it */
+
+static struct task *current(lua_State *L) { return runtime_of(L)->current; }
+
+/* ---- tasks in words ----------------------------------------------------------------------------- */
+
+void task_text_at(lua_State *L, int index, char *text, size_t size) {
+    const struct task *task = task_test(L, index);
+    index = lua_absindex(L, index);
+    if (task->has_name) {
+        lua_rawgeti(L, LUA_REGISTRYINDEX, task->runtime->names_ref);
+        lua_pushvalue(L, index);
+        lua_rawget(L, -2);
+        snprintf(text, size, "task '%s'", lua_tostring(L, -1));
+        lua_pop(L, 2);
+    } else {
+        snprintf(text, size, "task 'Task-%u'", (unsigned)task->id);
+    }
+}
+
+void task_text(const struct task *task, char *text, size_t size) {
+    lua_State *L = task->runtime->L;
+    if (task->slot == 0 || !lua_checkstack(L, 6)) {
+        snprintf(text, size, "task 'Task-%u'", (unsigned)task->id);
+        return;
+    }
+    task_push(L, (struct task *)task);
+    task_text_at(L, -1, text, size);
+    lua_pop(L, 1);
+}
+
+/* Pushes "crawl.lua:10", or "?", for the innermost Lua function of a parked task. */
+static void push_place(lua_State *L, struct task *task) {
+    lua_State *co = task->parked_on ? task->parked_in : NULL;
+    lua_Debug ar;
+    for (int level = 0; co && lua_getstack(co, level, &ar); level++) {
+        lua_getinfo(co, "Sl", &ar);
+        if (ar.currentline <= 0) continue;
+        lua_pushfstring(L, "%s:%d", ar.short_src, ar.currentline);
+        return;
+    }
+    lua_pushliteral(L, "?");
+}
+
+static const char *created_at(lua_State *L, const struct task *task) {
+    if (task->created_line == 0) return lua_pushliteral(L, "");
+    struct runtime *runtime = task->runtime;
+    const char *source = task->created_source < runtime->source_count
+                             ? runtime->sources[task->created_source]
+                             : "?";
+    return lua_pushfstring(L, " created at %s:%d", source, (int)task->created_line);
+}
+
+static void add_task(lua_State *L, luaL_Buffer *buffer, struct task *task) {
+    char name[TASK_TEXT], what[120] = "";
+    task_text(task, name, sizeof name);
+    const char *state = task->runtime->current == task ? "running" : "ready";
+    if (task->parked_on) {
+        state = task->op->name;
+        if (task->op->describe) task->op->describe(task->parked_on, what, sizeof what);
+    }
+    push_place(L, task);
+    created_at(L, task);
+    lua_pushfstring(L, "\n  %s%s: %s%s%s%s at %s%s", name,
+                    task == task->runtime->main ? " (main)" : "", state, *what ? " (" : "", what,
+                    *what ? ")" : "", lua_tostring(L, -2), lua_tostring(L, -1));
+    lua_replace(L, -3);
+    lua_pop(L, 1);
+    luaL_addvalue(buffer);
+}
+
+void report_push_tasks(lua_State *L) {
+    struct runtime *runtime = runtime_of(L);
+    luaL_Buffer buffer;
+    luaL_buffinit(L, &buffer);
+    for (struct task *task = task_next(runtime, NULL); task; task = task_next(runtime, task))
+        add_task(L, &buffer, task);
+    luaL_pushresult(&buffer);
+}
+
+void report_push_stack(lua_State *L, struct task *task) {
+    lua_State *co = task->parked_on ? task->parked_in : task->L;
+    if (!task->started) lua_pushliteral(L, "stack traceback:\n\t(not started)");
+    else luaL_traceback(L, co, NULL, 0);
+}
+
+/* ---- tracebacks --------------------------------------------------------------------------------- */
+
+/* Pushes the value that a side table of the runtime has for the task object at `index`. */
+static void push_side(lua_State *L, int table_ref, int index) {
+    index = lua_absindex(L, index);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, table_ref);
+    lua_pushvalue(L, index);
+    lua_rawget(L, -2);
+    lua_remove(L, -2);
+}
+
+/* Pops a value and keeps it in a side table for the task object at `index`. */
+static void set_side(lua_State *L, int table_ref, int index) {
+    index = lua_absindex(L, index);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, table_ref);
+    lua_pushvalue(L, index);
+    lua_pushvalue(L, -3);
+    lua_rawset(L, -3);
+    lua_pop(L, 2);
+}
+
+void task_note_rethrow(lua_State *L, int index) {
+    struct task *task = current(L);
+    index = lua_absindex(L, index);
+    if (!task || !task_test(L, index)) return;
+    task_push(L, task);
+    lua_pushvalue(L, index);
+    set_side(L, task->runtime->rethrown_ref, -2);
+    lua_pop(L, 1);
+    task->rethrown = true;
+}
+
+/* Pushes the traceback of the task that the error at `error` came from through an await, with what
+ * links it to the one that follows; or an empty string. */
+static void push_earlier(lua_State *L, struct task *task, int error) {
+    int top = lua_gettop(L);
+    if (task->rethrown) {
+        task_push(L, task);
+        push_side(L, task->runtime->rethrown_ref, -1);
+        struct task *from = task_test(L, -1);
+        if (from) {
+            lua_getiuservalue(L, -1, 1);
+            if (lua_rawequal(L, -1, error)) {
+                report_push_traceback(L, -2);
+                lua_pushfstring(L, "%s%s, awaited from:\n",
+                                lua_isstring(L, -1) ? lua_tostring(L, -1) : "stack traceback:",
+                                created_at(L, from));
+                lua_replace(L, top + 1);
+                lua_settop(L, top + 1);
+                return;
+            }
+        }
+    }
+    lua_settop(L, top);
+    lua_pushliteral(L, "");
+}
+
+int report_on_throw(lua_State *L) {
+    struct task *task = current(L);
+    lua_settop(L, 1);
+    if (lua_isnil(L, 1)) {
+        lua_pushliteral(L, "<no error object>");
+        lua_replace(L, 1);
+    }
+    if (!task || !lua_checkstack(L, 12)) return 1;
+    struct error *error = error_test(L, 1);
+    if (error && error->task == task && task != task->runtime->main) return 1;
+    char name[TASK_TEXT];
+    task_text(task, name, sizeof name);
+    push_earlier(L, task, 1);
+    luaL_traceback(L, L, NULL, 1);
+    const char *stack = lua_tostring(L, 3);
+    const char *lines = strchr(stack, '\n');
+    bool joined = *lua_tostring(L, 2) != '\0';
+    if (task == task->runtime->main) {
+        lua_pushfstring(L, "%s%s", lua_tostring(L, 2), joined && lines ? lines + 1 : stack);
+    } else {
+        lua_pushfstring(L, "%s%s\n%s", lua_tostring(L, 2), joined && lines ? lines + 1 : stack, name);
+    }
+    task_push(L, task);
+    lua_pushvalue(L, 4);
+    set_side(L, task->runtime->tracebacks_ref, 5);
+    if (error) {
+        lua_pushvalue(L, 4);
+        error_push_field(L, 1, "traceback");
+        bool has = !lua_isnil(L, -1);
+        lua_pop(L, 1);
+        if (!has) error_set_field(L, 1, "traceback");
+    }
+    lua_settop(L, 1);
+    return 1;
+}
+
+void report_push_traceback(lua_State *L, int index) {
+    push_side(L, runtime_of(L)->tracebacks_ref, index);
+}
+
+/* What an xpcall's handler is replaced by. */
+static int pass_through(lua_State *L) {
+    lua_settop(L, 1);
+    return 1;
+}
+
+void report_hide_from_handlers(lua_State *L) {
+    struct runtime *runtime = runtime_of(L);
+    if (runtime->xpcalls == 0 || !lua_checkstack(L, 2)) return;
+    lua_Debug ar;
+    for (int level = 0; lua_getstack(L, level, &ar); level++) {
+        lua_getinfo(L, "f", &ar);
+        bool is_xpcall = lua_tocfunction(L, -1) == runtime->xpcall;
+        lua_pop(L, 1);
+        if (!is_xpcall) continue;
+        /* The handler is the second argument, in the frame of xpcall, where Lua looks for it. */
+        lua_pushcfunction(L, pass_through);
+        if (!lua_setlocal(L, &ar, 2)) lua_pop(L, 1);
+    }
+}
+
+/* ---- errors in print ---------------------------------------------------------------------------- */
+
+static void push_group(lua_State *L, int index);
+
+void report_push_error(lua_State *L, int index, int traceback) {
+    index = lua_absindex(L, index);
+    if (traceback != 0) traceback = lua_absindex(L, traceback);
+    luaL_checkstack(L, 12, "report");
+    error_push_text(L, index);
+    if (traceback != 0 && lua_isstring(L, traceback)) {
+        lua_pushfstring(L, "%s\n%s", lua_tostring(L, -1), lua_tostring(L, traceback));
+        lua_remove(L, -2);
+    }
+    if (!error_test(L, index)) return;
+    push_group(L, index);
+    error_push_field(L, index, "cause");
+    if (lua_isnil(L, -1)) {
+        lua_pop(L, 1);
+        lua_concat(L, 2);
+        return;
+    }
+    int cause = lua_gettop(L);
+    lua_pushliteral(L, "\ncaused by: ");
+    if (error_test(L, cause)) error_push_field(L, cause, "traceback");
+    else lua_pushnil(L);
+    report_push_error(L, cause, -1);
+    lua_remove(L, -2);
+    lua_remove(L, cause);
+    lua_concat(L, 4);
+}
+
+/* Pushes the members of an ExceptionGroup, each with its traceback; else an empty string. */
+static void push_group(lua_State *L, int index) {
+    int top = lua_gettop(L);
+    lua_pushliteral(L, "");
+    error_push_field(L, index, "errors");
+    for (int i = 1; lua_istable(L, top + 2) && lua_rawgeti(L, top + 2, i) != LUA_TNIL; i++) {
+        lua_pushfstring(L, "%s\n  error %d: ", lua_tostring(L, top + 1), i);
+        if (error_test(L, top + 3)) error_push_field(L, top + 3, "traceback");
+        else lua_pushnil(L);
+        report_push_error(L, top + 3, top + 5);
+        lua_pushvalue(L, top + 4);
+        lua_insert(L, -2);
+        lua_concat(L, 2);
+        lua_replace(L, top + 1);
+        lua_settop(L, top + 2);
+    }
+    lua_settop(L, top + 1);
+}
+
+/* Calls the user's exception handler with {message, exception, traceback, task}. */
+static bool call_handler(lua_State *L, const char *message, int index, int traceback, int task) {
+    int reference = runtime_of(L)->exception_handler_ref;
+    if (reference == LUA_NOREF) return false;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, reference);
+    lua_createtable(L, 0, 4);
+    lua_pushstring(L, message);
+    lua_setfield(L, -2, "message");
+    lua_pushvalue(L, index);
+    lua_setfield(L, -2, "exception");
+    if (traceback != 0) {
+        lua_pushvalue(L, traceback);
+        lua_setfield(L, -2, "traceback");
+    }
+    if (task != 0) {
+        lua_pushvalue(L, task);
+        lua_setfield(L, -2, "task");
+    }
+    if (lua_pcall(L, 1, 0, 0) == LUA_OK) return true;
+    error_push_text(L, -1);
+    fprintf(stderr, "lilac: the exception handler failed: %s\n", lua_tostring(L, -1));
+    return false;
+}
+
+void report_exception(lua_State *L, const char *message, int index, int traceback, int task) {
+    if (!lua_checkstack(L, 20)) return;
+    int top = lua_gettop(L);
+    index = lua_absindex(L, index);
+    if (!call_handler(L, message, index, traceback, task)) {
+        report_push_error(L, index, traceback);
+        fprintf(stderr, "lilac: %s: %s", message, lua_tostring(L, -1));
+        if (task != 0 && traceback != 0)
+            fputs(created_at(L, task_test(L, task)), stderr);
+        fputc('\n', stderr);
+        fflush(stderr);
+    }
+    lua_settop(L, top);
+}
+
+/* ---- failures that nobody took ------------------------------------------------------------------ */
+
+static void report_one(lua_State *L, int index) {
+    struct task *task = task_test(L, index);
+    index = lua_absindex(L, index);
+    if (task->future.taken || task->future.reported) return;
+    if (task->future.adopted && !task->runtime->options.debug) return;
+    task->future.reported = true;
+    task->runtime->untaken++;
+    char name[TASK_TEXT], message[TASK_TEXT + 40];
+    task_text_at(L, index, name, sizeof name);
+    snprintf(message, sizeof message, "%s failed and nobody took its error", name);
+    lua_getiuservalue(L, index, 1);
+    report_push_traceback(L, index);
+    report_exception(L, message, -2, lua_gettop(L), index);
+    lua_pop(L, 2);
+}
+
+/* The queue of failures is a table of pairs: task, time of its report. */
+void report_failure(lua_State *L, int index) {
+    struct runtime *runtime = runtime_of(L);
+    index = lua_absindex(L, index);
+    if (runtime->options.debug) {
+        report_one(L, index);
+        return;
+    }
+    uint64_t due_ns = clock_now(&runtime->clock) + GRACE_NS;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, runtime->failures_ref);
+    lua_pushvalue(L, index);
+    lua_rawseti(L, -2, ++runtime->failures_last);
+    lua_pushinteger(L, (lua_Integer)due_ns);
+    lua_rawseti(L, -2, ++runtime->failures_last);
+    lua_pop(L, 1);
+    if (runtime->report_deadline.place == 0)
+        clock_arm(&runtime->clock, &runtime->report_deadline, due_ns);
+}
+
+void report_on_deadline(struct deadline *deadline) {
+    container_of(deadline, struct runtime, report_deadline)->reports_due = true;
+}
+
+void report_due(struct runtime *runtime, bool at_exit) {
+    lua_State *L = runtime->L;
+    int top = lua_gettop(L);
+    luaL_checkstack(L, 12, "report");
+    runtime->reports_due = false;
+    uint64_t now_ns = clock_now(&runtime->clock);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, runtime->failures_ref);
+    while (runtime->failures_first < runtime->failures_last) {
+        lua_settop(L, top + 1);
+        lua_rawgeti(L, top + 1, runtime->failures_first + 1);
+        lua_rawgeti(L, top + 1, runtime->failures_first + 2);
+        uint64_t due_ns = (uint64_t)lua_tointeger(L, -1);
+        if (due_ns > now_ns && !at_exit) {
+            clock_arm(&runtime->clock, &runtime->report_deadline, due_ns);
+            break;
+        }
+        for (int i = 0; i < 2; i++) {
+            lua_pushnil(L);
+            lua_rawseti(L, top + 1, ++runtime->failures_first);
+        }
+        report_one(L, top + 2);
+    }
+    lua_settop(L, top);
+}

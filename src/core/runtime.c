@@ -1,0 +1,312 @@
+#include "runtime.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "handle.h"
+#include "interrupt.h"
+#include "report.h"
+#include "scope.h"
+
+#define RESUMES_PER_POLL 64         /* I/O is looked at after so many resumes … */
+#define RESUMES_PER_LOOK 8          /* … or when, at one of these looks at a cheap clock, */
+#define POLL_NS 4000000             /* so much time has passed */
+#define MAX_TIMER_MS (1000u * 86400u * 365u)
+
+/* ---- opening ------------------------------------------------------------------------------------ */
+
+static int new_table_ref(lua_State *L, const char *mode) {
+    lua_newtable(L);
+    if (mode) {
+        lua_createtable(L, 0, 1);
+        lua_pushstring(L, mode);
+        lua_setfield(L, -2, "__mode");
+        lua_setmetatable(L, -2);
+    }
+    return luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+static void on_sleep_over(struct deadline *deadline) {
+    task_wake(container_of(deadline, struct task, deadline));
+}
+
+static void on_grace_over(struct deadline *deadline) { (void)deadline; }
+
+/* uv_run fires timers before it polls: what this one is there for is done after the poll, which must
+ * not block any more. */
+static void on_timer(uv_timer_t *timer) { uv_stop(timer->loop); }
+
+static void on_wakeup(uv_async_t *wakeup) { (void)wakeup; }
+
+static void free_runtime(struct runtime *runtime) {
+    clock_free(&runtime->clock);
+    for (uint32_t i = 0; i < runtime->source_count; i++) free(runtime->sources[i]);
+    free(runtime->sources);
+    free(runtime->tasks);
+    free(runtime->free_slots);
+}
+
+/* The last word, from lua_close: by now the loop has run dry, unless Lua was closed without a
+ * shutdown. */
+static int runtime_gc(lua_State *L) {
+    struct runtime *runtime = lua_touserdata(L, 1);
+    if (!runtime->open) return 0;
+    runtime->open = false;
+    interrupt_close(runtime);
+    handle_close_all(runtime);
+    uv_close((uv_handle_t *)&runtime->timer, NULL);
+    uv_close((uv_handle_t *)&runtime->wakeup, NULL);
+    uv_run(&runtime->loop, UV_RUN_DEFAULT);
+    uv_loop_close(&runtime->loop);
+    for (struct task *task = task_next(runtime, NULL); task; task = task_next(runtime, task))
+        free(task->request);
+    free_runtime(runtime);
+    return 0;
+}
+
+static void open_loop(lua_State *L, struct runtime *runtime) {
+    int code = uv_loop_init(&runtime->loop);
+    if (code < 0) lilac_raise(L, code, "uv_loop_init");
+    code = uv_async_init(&runtime->loop, &runtime->wakeup, on_wakeup);
+    if (code < 0) {
+        uv_loop_close(&runtime->loop);
+        lilac_raise(L, code, "uv_async_init");
+    }
+    uv_timer_init(&runtime->loop, &runtime->timer);
+    uv_unref((uv_handle_t *)&runtime->wakeup);
+    runtime->open = true;
+}
+
+struct runtime *runtime_open(lua_State *L, const struct runtime_options *options) {
+    struct runtime *runtime = lua_newuserdatauv(L, sizeof *runtime, 0);
+    memset(runtime, 0, sizeof *runtime);
+    runtime->L = L;
+    runtime->options = *options;
+    runtime->root.future.magic = TASK_MAGIC;
+    runtime->root.runtime = runtime;
+    runtime->random = options->shuffle_seed | 1;
+    runtime->handles.next = runtime->handles.prev = &runtime->handles;
+    waitq_init(&runtime->ready);
+    runtime->clock.fire[DEADLINE_SLEEP] = on_sleep_over;
+    runtime->clock.fire[DEADLINE_SCOPE] = scope_on_deadline;
+    runtime->clock.fire[DEADLINE_REPORT] = report_on_deadline;
+    runtime->clock.fire[DEADLINE_GRACE] = on_grace_over;
+    runtime->report_deadline.kind = DEADLINE_REPORT;
+    runtime->exception_handler_ref = LUA_NOREF;
+    open_loop(L, runtime);
+    lua_createtable(L, 0, 1);
+    lua_pushcfunction(L, runtime_gc);
+    lua_setfield(L, -2, "__gc");
+    lua_setmetatable(L, -2);
+    luaL_ref(L, LUA_REGISTRYINDEX);
+    runtime->tasks_ref = new_table_ref(L, NULL);
+    runtime->pool_ref = new_table_ref(L, NULL);
+    runtime->names_ref = new_table_ref(L, "k");
+    runtime->tracebacks_ref = new_table_ref(L, "k");
+    runtime->rethrown_ref = new_table_ref(L, "k");
+    runtime->contexts_ref = new_table_ref(L, NULL);
+    runtime->scopes_ref = new_table_ref(L, NULL);
+    runtime->failures_ref = new_table_ref(L, NULL);
+    runtime->transparent_ref = new_table_ref(L, NULL);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
+    *(struct task **)lua_getextraspace(lua_tothread(L, -1)) = &runtime->root;
+    *(struct task **)lua_getextraspace(L) = &runtime->root;
+    lua_pop(L, 1);
+    return runtime;
+}
+
+/* ---- the loop ----------------------------------------------------------------------------------- */
+
+static uint64_t coarse_now_ns(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* The next in the ready queue; with --shuffle one of the first few, so that tests meet other orders. */
+static lilac_wait *take_ready(struct runtime *runtime) {
+    lilac_wait *wait = waitq_first(&runtime->ready);
+    if (runtime->options.shuffle) {
+        runtime->random ^= runtime->random << 13;
+        runtime->random ^= runtime->random >> 7;
+        runtime->random ^= runtime->random << 17;
+        for (uint64_t steps = runtime->random % 8; steps > 0; steps--)
+            if (wait->next != &runtime->ready.head) wait = wait->next;
+    }
+    waitq_unlink(wait);
+    return wait;
+}
+
+static void run_ready(struct runtime *runtime) {
+    uint64_t began_ns = 0;
+    for (int resumes = 0; resumes < RESUMES_PER_POLL; resumes++) {
+        if (waitq_empty(&runtime->ready)) return;
+        if (resumes % RESUMES_PER_LOOK == 0) {
+            uint64_t now_ns = coarse_now_ns();
+            if (resumes == 0) began_ns = now_ns;
+            else if (now_ns - began_ns >= POLL_NS) return;
+        }
+        lilac_wait *wait = take_ready(runtime);
+        if (runtime->options.stress) lua_gc(runtime->L, LUA_GCCOLLECT);
+        runtime->turns++;
+        if (wait->task) task_resume(wait->task);
+        else runtime->run_callback(runtime->L, wait);
+    }
+}
+
+static void arm_timer(struct runtime *runtime) {
+    uint64_t next_ns = clock_next(&runtime->clock);
+    if (next_ns == NEVER_NS) {
+        uv_timer_stop(&runtime->timer);
+        return;
+    }
+    uint64_t now_ns = uv_hrtime();
+    uint64_t ms = next_ns <= now_ns ? 0 : (next_ns - now_ns + 999999) / 1000000;
+    uv_update_time(&runtime->loop);
+    uv_timer_start(&runtime->timer, on_timer, ms < MAX_TIMER_MS ? ms : MAX_TIMER_MS, 0);
+}
+
+/* Whether anything but the ready queue can ever wake a task. */
+static bool is_alive(struct runtime *runtime) {
+    if (clock_awaited(&runtime->clock)) return true;
+    uv_timer_stop(&runtime->timer);
+    return uv_loop_alive(&runtime->loop);
+}
+
+/* One turn: what is ready runs, then what is due or has arrived becomes ready; waits for it when nothing
+ * is ready. False: nothing is ready and nothing can become so. */
+static bool turn(struct runtime *runtime) {
+    run_ready(runtime);
+    clock_fire_due(&runtime->clock);
+    if (runtime->reports_due) report_due(runtime, false);
+    if (runtime->interrupt.signal) interrupt_take_signal(runtime);
+    if (!waitq_empty(&runtime->ready)) {
+        if (uv_loop_alive(&runtime->loop)) uv_run(&runtime->loop, UV_RUN_NOWAIT);
+        return true;
+    }
+    if (!is_alive(runtime)) return false;
+    arm_timer(runtime);
+    uv_run(&runtime->loop, UV_RUN_ONCE);
+    runtime->turns++;
+    clock_fire_due(&runtime->clock);
+    return true;
+}
+
+/* ---- main and shutdown -------------------------------------------------------------------------- */
+
+static void raise_deadlock(struct runtime *runtime) {
+    lua_State *L = runtime->L;
+    report_push_tasks(L);
+    lua_pushfstring(L, "nothing is ready, and no timer or I/O is left to wait for; parked are:%s",
+                    lua_tostring(L, -1));
+    error_new(L, "DeadlockError");
+    task_throw(runtime->main, luaL_ref(L, LUA_REGISTRYINDEX));
+    lua_pop(L, 1);
+}
+
+/* Cancels all live tasks that were not cancelled by an earlier call: `last_id` is the newest of those. */
+static uint32_t cancel_left(struct runtime *runtime, uint32_t last_id) {
+    static const struct cancel_origin origin = {.by = "the end of the program"};
+    for (struct task *task = task_next(runtime, NULL); task; task = task_next(runtime, task))
+        if (task->id > last_id) task_cancel(task, &origin, LUA_NOREF);
+    return runtime->last_id;
+}
+
+static void report_dropped(struct runtime *runtime) {
+    lua_State *L = runtime->L;
+    for (struct task *task = task_next(runtime, NULL); task; task = task_next(runtime, task)) {
+        char name[TASK_TEXT];
+        task_text(task, name, sizeof name);
+        report_push_stack(L, task);
+        fprintf(stderr, "lilac: %s did not end within the grace of %g s after its cancellation\n%s\n",
+                name, runtime->options.grace_s, lua_tostring(L, -1));
+        lua_pop(L, 1);
+    }
+}
+
+/* Undoes the waits of tasks that will never run again, so that no callback finds them. */
+static void drop_left(struct runtime *runtime) {
+    for (struct task *task = task_next(runtime, NULL); task; task = task_next(runtime, task)) {
+        if (task->parked_on && task->op->cancel) task->op->cancel(task->parked_on);
+        scope_leave_all(task);
+        task->parked_on = NULL;
+    }
+}
+
+static void drain(struct runtime *runtime) {
+    uint64_t end_ns = clock_now(&runtime->clock) + seconds_to_ns(runtime->options.grace_s);
+    struct deadline grace = {.kind = DEADLINE_GRACE};
+    clock_arm(&runtime->clock, &grace, end_ns);
+    interrupt_watch(runtime);
+    for (uint32_t last_id = 0; runtime->live > 0;) {
+        last_id = cancel_left(runtime, last_id);
+        if (!turn(runtime) || clock_now(&runtime->clock) >= end_ns) break;
+    }
+    interrupt_unwatch(runtime);
+    clock_disarm(&runtime->clock, &grace);
+    if (runtime->live == 0) return;
+    report_dropped(runtime);
+    drop_left(runtime);
+}
+
+static void shut_down(struct runtime *runtime) {
+    runtime->closing = true;
+    drain(runtime);
+    report_due(runtime, true);
+    handle_close_all(runtime);
+    uv_timer_stop(&runtime->timer);
+    uv_run(&runtime->loop, UV_RUN_DEFAULT);
+    runtime->closing = false;
+}
+
+/* The outcome of main (its object at `index`): prints the error that ended it. */
+static int main_status(struct runtime *runtime, int index) {
+    lua_State *L = runtime->L;
+    struct future *main = future_test(L, index);
+    if (main->state == FUTURE_DONE) return 0;
+    future_push_error(L, index);
+    if (main->state == FUTURE_CANCELLED && interrupt_ended_main(runtime, -1)) return 1;
+    report_push_traceback(L, index);
+    report_push_error(L, -2, -1);
+    fprintf(stderr, "lilac: %s\n", lua_tostring(L, -1));
+    fflush(stderr);
+    return error_is(L, -3, "DeadlockError") ? 3 : 1;
+}
+
+/* Runs the function and its arguments as main until it ends or os.exit is called; leaves its object. */
+static void run_main(struct runtime *runtime, lua_State *L, int nargs) {
+    runtime->L = L;
+    runtime->main = task_create(L, nargs);
+    interrupt_open(runtime);
+    while (runtime->main->L && !runtime->exiting)
+        if (!turn(runtime)) raise_deadlock(runtime);
+    if (!runtime->main->L) runtime->main = NULL;
+}
+
+static void finish(struct runtime *runtime) {
+    shut_down(runtime);
+    interrupt_close(runtime);
+    runtime->main = NULL;
+}
+
+int runtime_main(lua_State *L, int nargs) {
+    struct runtime *runtime = runtime_of(L);
+    run_main(runtime, L, nargs);
+    int status = runtime->main ? 0 : main_status(runtime, lua_gettop(L));
+    finish(runtime);
+    lua_pop(L, 1);
+    if (runtime->exiting) return runtime->exit_code;
+    return status == 0 && runtime->untaken > 0 ? 1 : status;
+}
+
+int runtime_run(lua_State *L, int nargs) {
+    struct runtime *runtime = runtime_of(L);
+    run_main(runtime, L, nargs);
+    finish(runtime);
+    if (runtime->exiting) exit(runtime->exit_code);
+    return future_take(L, lua_gettop(L));
+}
+
+int runtime_exit_signal(lua_State *L) { return runtime_of(L)->exit_signal; }

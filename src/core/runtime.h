@@ -1,0 +1,107 @@
+/*
+ * The runtime of one Lua state: its loop, clock, tasks and handles, from opening to the one shutdown
+ * order: cancel what is left, drain it within the grace, close the handles, run the loop dry.
+ */
+#ifndef LILAC_RUNTIME_H
+#define LILAC_RUNTIME_H
+
+#include <signal.h>
+#include <time.h>
+
+#include "sched.h"
+
+struct runtime_options {
+    bool debug;
+    double grace_s;
+    double slow_callback_s;
+    bool shuffle;
+    uint64_t shuffle_seed;
+    bool stress; /* a full GC before every resume */
+};
+
+/* One lua_resume of a user coroutine that is going on: the Lua states that are active inside the
+ * running task, innermost first. Lives on the C stack of that resume. */
+struct nesting {
+    lua_State *from; /* who resumed */
+    lua_State *co;   /* whom */
+    bool closing;    /* to unwind it: coroutine.close */
+    struct nesting *outer;
+};
+
+/* See interrupt.c. What signal handlers touch is volatile. */
+struct interrupt {
+    volatile sig_atomic_t signal;  /* SIGINT or SIGTERM has arrived and is to be taken */
+    volatile sig_atomic_t signals; /* so many have: the second one ends the process */
+    sig_atomic_t last_turn;
+    unsigned watches;
+    bool has_timer;
+    timer_t timer;
+    lua_State *volatile planted_in; /* where the hook is planted, and what it stands in for */
+    lua_Hook hook;
+    int hook_mask, hook_count;
+    struct sigaction old_pipe, old_end[2];
+};
+
+struct runtime {
+    struct task root; /* no task: what the Lua states point at that run in none */
+    lua_State *L;     /* the host's thread: tasks are resumed from it, callbacks run on it */
+    uv_loop_t loop;
+    uv_timer_t timer;   /* the one timer, armed for the earliest deadline */
+    uv_async_t wakeup;  /* from signal handlers */
+    struct clock clock;
+    struct runtime_options options;
+
+    struct waitq ready; /* own waits of tasks, and callbacks (no task) */
+    struct task *current;
+    struct task *main;
+    lua_State *volatile running; /* the Lua state that executes now; NULL in the scheduler */
+    struct nesting *nesting;
+    volatile sig_atomic_t turns; /* of the loop, so far: tells whether somebody holds it */
+
+    struct task **tasks; /* by slot, from 1; free slots are NULL */
+    uint32_t *free_slots;
+    uint32_t slots, slots_free, live;
+    uint32_t idle;      /* coroutines in the pool */
+    uint32_t last_id;
+    int tasks_ref, pool_ref; /* in the registry: tasks by slot, idle coroutines */
+    int names_ref, tracebacks_ref, rethrown_ref; /* by task, weak keys */
+    int contexts_ref; /* context variables, by the address of a live task */
+    int scopes_ref;   /* the objects of scopes that are entered, by the address of the scope */
+    int task_meta_ref;
+    int failures_ref;    /* failed tasks that nobody has taken yet, and when to report them */
+    int transparent_ref; /* set of C functions that may be awaited across */
+    int exception_handler_ref;
+    lua_CFunction xpcall; /* ours: see report_hide_from_handlers */
+    unsigned xpcalls;     /* so many are going on */
+    char **sources;     /* names of chunks that created tasks */
+    uint32_t source_count;
+
+    lilac_handle handles; /* list head of all blocks */
+    struct deadline report_deadline; /* when the oldest failure that nobody took is reported */
+    lua_Integer failures_first, failures_last; /* of the queue at failures_ref */
+    bool reports_due;
+    unsigned untaken; /* reported and still not taken: exit status 1 */
+    void (*run_callback)(lua_State *L, lilac_wait *ready); /* see modules/callback.c */
+    bool open, closing;
+    bool exiting; /* os.exit was called */
+    int exit_code;
+    uint64_t random;      /* state of the shuffle */
+
+    struct interrupt interrupt;
+    int exit_signal; /* that main was cancelled by */
+};
+
+/* Opens a runtime in a state. Raises on failure. */
+struct runtime *runtime_open(lua_State *L, const struct runtime_options *options);
+
+/* Runs the function and `nargs` arguments on top of the stack as the main task until it ends, then the
+ * shutdown. Reports an uncaught error on stderr. Returns the exit status: 0, 1 or 3. */
+int runtime_main(lua_State *L, int nargs);
+
+/* The same for a Lua host that is not the interpreter: returns the results or raises the error of main. */
+int runtime_run(lua_State *L, int nargs);
+
+/* The signal that main died of, or 0. */
+int runtime_exit_signal(lua_State *L);
+
+#endif

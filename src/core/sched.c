@@ -1,0 +1,450 @@
+/*
+ * Tasks: creation, the trampoline, park and wake, cancellation, the end. The turning of the loop is in
+ * runtime.c, the printing in report.c.
+ */
+#include "sched.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "interrupt.h"
+#include "refuse.h"
+#include "report.h"
+#include "runtime.h"
+#include "scope.h"
+
+#define MAX_IDLE_COROUTINES 4096
+#define MAX_SOURCES 1024
+
+static inline struct task *slot_of(lua_State *L) { return *(struct task **)lua_getextraspace(L); }
+
+struct runtime *runtime_of(lua_State *L) { return slot_of(L)->runtime; }
+
+struct task *task_running(lua_State *L) { return slot_of(L)->runtime->current; }
+
+uv_loop_t *lilac_loop(lua_State *L) { return &slot_of(L)->runtime->loop; }
+
+lilac_wait *lilac_own_wait(lua_State *L) { return &slot_of(L)->own; }
+
+/* ---- creation ----------------------------------------------------------------------------------- */
+
+/* The trampoline: [handler, function, arguments…] → results, or one error. A coroutine that dies bare
+ * would skip its <close> variables; under the pcall they run, and may await. */
+static int trampoline_done(lua_State *L, int status, lua_KContext context) {
+    (void)context;
+    if (status == LUA_OK || status == LUA_YIELD) return lua_gettop(L) - 1;
+    slot_of(L)->failed = true;
+    return 1;
+}
+
+static int trampoline(lua_State *L) {
+    int status = lua_pcallk(L, lua_gettop(L) - 2, LUA_MULTRET, 1, 0, trampoline_done);
+    return trampoline_done(L, status, 0);
+}
+
+static void reserve_slot(lua_State *L, struct runtime *runtime) {
+    if (runtime->slots_free > 0) return;
+    uint32_t slots = runtime->slots > 0 ? runtime->slots * 2 : 64;
+    struct task **tasks = realloc(runtime->tasks, slots * sizeof *tasks);
+    if (tasks) runtime->tasks = tasks;
+    uint32_t *free_slots = realloc(runtime->free_slots, slots * sizeof *free_slots);
+    if (free_slots) runtime->free_slots = free_slots;
+    if (!tasks || !free_slots) luaL_error(L, "create_task: not enough memory");
+    for (uint32_t slot = slots; slot > runtime->slots; slot--) {
+        tasks[slot - 1] = NULL;
+        free_slots[runtime->slots_free++] = slot;
+    }
+    runtime->slots = slots;
+}
+
+/* Pushes a coroutine from the pool, or a new one. */
+static lua_State *push_coroutine(lua_State *L, struct runtime *runtime) {
+    if (runtime->idle == 0) return lua_newthread(L);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, runtime->pool_ref);
+    lua_rawgeti(L, -1, runtime->idle--);
+    lua_remove(L, -2);
+    return lua_tothread(L, -1);
+}
+
+/* The index of a chunk name, so that a task remembers where it was created in two bytes. */
+static uint16_t source_index(struct runtime *runtime, const char *name) {
+    for (uint32_t i = 0; i < runtime->source_count; i++)
+        if (strcmp(runtime->sources[i], name) == 0) return (uint16_t)i;
+    if (runtime->source_count == MAX_SOURCES) return MAX_SOURCES;
+    if (!runtime->sources) runtime->sources = malloc(MAX_SOURCES * sizeof *runtime->sources);
+    char *copy = runtime->sources ? strdup(name) : NULL;
+    if (!copy) return MAX_SOURCES;
+    runtime->sources[runtime->source_count] = copy;
+    return (uint16_t)runtime->source_count++;
+}
+
+static void note_creation(lua_State *L, struct runtime *runtime, struct task *task) {
+    lua_Debug ar;
+    for (int level = 0; level < 4 && lua_getstack(L, level, &ar); level++) {
+        lua_getinfo(L, "Sl", &ar);
+        if (ar.currentline <= 0) continue;
+        task->created_line = (uint32_t)ar.currentline;
+        task->created_source = source_index(runtime, ar.short_src);
+        return;
+    }
+}
+
+/* The context variables of a task are an immutable table: setting one makes a new table, so a new task
+ * simply has its creator's. `from` NULL: forgets them. */
+static void context_copy(lua_State *L, struct task *from, struct task *to) {
+    lua_rawgeti(L, LUA_REGISTRYINDEX, to->runtime->contexts_ref);
+    if (from) lua_rawgetp(L, -1, from);
+    else lua_pushnil(L);
+    lua_rawsetp(L, -2, to);
+    lua_pop(L, 1);
+    to->has_context = from != NULL;
+}
+
+struct task *task_create(lua_State *L, int count) {
+    struct runtime *runtime = runtime_of(L);
+    reserve_slot(L, runtime);
+    struct task *task = lua_newuserdatauv(L, sizeof *task, 1);
+    memset(task, 0, sizeof *task);
+    task->future.magic = TASK_MAGIC;
+    task->runtime = runtime;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, runtime->task_meta_ref);
+    lua_setmetatable(L, -2);
+
+    lua_State *co = push_coroutine(L, runtime);
+    if (!lua_checkstack(co, count + LUA_MINSTACK)) luaL_error(L, "create_task: too many arguments");
+    lua_setiuservalue(L, -2, 1);
+    *(struct task **)lua_getextraspace(co) = task;
+    task->L = co;
+    task->own.task = task;
+    note_creation(L, runtime, task);
+
+    uint32_t slot = runtime->free_slots[runtime->slots_free - 1];
+    lua_rawgeti(L, LUA_REGISTRYINDEX, runtime->tasks_ref);
+    lua_pushvalue(L, -2);
+    lua_rawseti(L, -2, slot); /* the last thing here that can raise */
+    lua_pop(L, 1);
+    runtime->slots_free--;
+    runtime->live++;
+    runtime->tasks[slot - 1] = task;
+    task->slot = slot;
+    task->id = ++runtime->last_id;
+
+    if (runtime->current && runtime->current->has_context)
+        context_copy(L, runtime->current, task);
+
+    lua_pushcfunction(co, trampoline);
+    lua_pushcfunction(co, report_on_throw);
+    lua_insert(L, -count - 2);
+    lua_xmove(L, co, count + 1);
+    waitq_append(&runtime->ready, &task->own);
+    return task;
+}
+
+void task_push(lua_State *L, struct task *task) {
+    lua_rawgeti(L, LUA_REGISTRYINDEX, task->runtime->tasks_ref);
+    lua_rawgeti(L, -1, task->slot);
+    lua_remove(L, -2);
+}
+
+struct task *task_next(struct runtime *runtime, struct task *task) {
+    for (uint32_t slot = task ? task->slot : 0; slot < runtime->slots; slot++)
+        if (runtime->tasks[slot]) return runtime->tasks[slot];
+    return NULL;
+}
+
+/* ---- park and wake ------------------------------------------------------------------------------ */
+
+static int parked_done(lua_State *L, int status, lua_KContext context) {
+    (void)status;
+    struct task *task = slot_of(L);
+    if (task->raise) {
+        task->raise = false;
+        return task_raise_cancellation(L, task, 0);
+    }
+    return task->op->done(L, (lilac_wait *)context);
+}
+
+int lilac_park(lua_State *L, lilac_wait *wait, const lilac_op *op) {
+    struct task *task = slot_of(L);
+    if (!wait) wait = &task->own;
+    wait->task = task;
+    task->parked_on = wait;
+    task->parked_in = L;
+    task->op = op;
+    task->deferred = false;
+    return lua_yieldk(L, 0, (lua_KContext)wait, parked_done);
+}
+
+void task_wake(struct task *task) {
+    lilac_wait *wait = task->parked_on;
+    if (!wait) return;
+    task->parked_on = NULL;
+    if (wait == &task->own) waitq_unlink(wait);
+    else wait->task = NULL;
+    waitq_append(&task->runtime->ready, &task->own);
+}
+
+void lilac_wake(lilac_wait *wait) {
+    if (wait->task) task_wake(wait->task);
+}
+
+static bool nesting_can_park(const struct runtime *runtime) {
+    for (const struct nesting *at = runtime->nesting; at; at = at->outer)
+        if (!lua_isyieldable(at->from)) return false;
+    return true;
+}
+
+struct task *task_able_to_wait(lua_State *L) {
+    struct task *task = slot_of(L);
+    struct runtime *runtime = task->runtime;
+    if (task != runtime->current || task == &runtime->root) refuse_no_task(L);
+    if (!lua_isyieldable(L) || (runtime->nesting && !nesting_can_park(runtime)))
+        refuse_unyieldable(L);
+    return task;
+}
+
+void lilac_checkpoint(lua_State *L) {
+    struct task *task = task_able_to_wait(L);
+    if (task->pending > 0) task_raise_cancellation(L, task, 0);
+}
+
+void lilac_refuse_second(lua_State *L, const lilac_wait *wait, const char *what) {
+    if (!wait->task) return;
+    char first[TASK_TEXT], second[TASK_TEXT];
+    task_text(wait->task, first, sizeof first);
+    task_text(slot_of(L), second, sizeof second);
+    lilac_throw(L, "InvalidStateError", "%s: %s is at it already (%s), and %s came second", what, first,
+                wait->task->op->name, second);
+}
+
+/* ---- cancellation ------------------------------------------------------------------------------- */
+
+void task_interrupt(struct task *task) {
+    if (!task->parked_on) return; /* running or ready: raised at the next await */
+    task->raise = !task->op->cancel || task->op->cancel(task->parked_on);
+    task->deferred = !task->raise;
+    if (task->raise) task_wake(task);
+}
+
+/* A request in place of the one that is pending, if any. NULL: out of memory. */
+static struct cancel_request *new_request(struct task *task) {
+    struct cancel_request *request = task->request;
+    if (!request) {
+        request = malloc(sizeof *request);
+        if (!request) return NULL;
+        task->pending++;
+    } else {
+        luaL_unref(task->runtime->L, LUA_REGISTRYINDEX, request->message_ref);
+        luaL_unref(task->runtime->L, LUA_REGISTRYINDEX, request->error_ref);
+    }
+    request->message_ref = request->error_ref = LUA_NOREF;
+    return task->request = request;
+}
+
+void task_cancel(struct task *task, const struct cancel_origin *origin, int message_ref) {
+    bool alive = task->future.state == FUTURE_PENDING;
+    struct cancel_request *request = alive ? new_request(task) : NULL;
+    if (!request) {
+        luaL_unref(task->runtime->L, LUA_REGISTRYINDEX, message_ref);
+        return;
+    }
+    request->origin = *origin;
+    request->message_ref = message_ref;
+    task_interrupt(task);
+}
+
+void task_throw(struct task *task, int error_ref) {
+    bool alive = task->future.state == FUTURE_PENDING;
+    struct cancel_request *request = alive ? new_request(task) : NULL;
+    if (!request) {
+        luaL_unref(task->runtime->L, LUA_REGISTRYINDEX, error_ref);
+        return;
+    }
+    request->origin = (struct cancel_origin){.by = "an error"};
+    request->error_ref = error_ref;
+    task_interrupt(task);
+}
+
+void task_drop_request(struct task *task) {
+    struct cancel_request *request = task->request;
+    if (!request) return;
+    luaL_unref(task->runtime->L, LUA_REGISTRYINDEX, request->message_ref);
+    luaL_unref(task->runtime->L, LUA_REGISTRYINDEX, request->error_ref);
+    free(request);
+    task->request = NULL;
+    task->pending--;
+}
+
+const struct cancel_origin *task_pending_origin(const struct task *task) {
+    if (task->request) return &task->request->origin;
+    struct scope *scope = scope_pending(task);
+    static const struct cancel_origin unknown = {.by = "nobody"};
+    return scope ? &scope->origin : &unknown;
+}
+
+bool task_take_cancellation(lua_State *L, struct task *task) {
+    luaL_checkstack(L, 4, "cancellation");
+    struct cancel_request *request = task->request;
+    if (request && request->error_ref != LUA_NOREF) {
+        lua_rawgeti(L, LUA_REGISTRYINDEX, request->error_ref);
+        task_drop_request(task);
+        return true;
+    }
+    if (request) {
+        lua_rawgeti(L, LUA_REGISTRYINDEX, request->message_ref);
+        error_new_cancelled(L, task, NULL, &request->origin);
+        task_drop_request(task);
+        return true;
+    }
+    struct scope *scope = scope_pending(task);
+    if (!scope) return false;
+    scope->delivered = true;
+    task->pending--;
+    lua_pushnil(L);
+    error_new_cancelled(L, task, scope, &scope->origin);
+    return true;
+}
+
+int task_raise_cancellation(lua_State *L, struct task *task, int cause) {
+    if (!task_take_cancellation(L, task)) return luaL_error(L, "cancelled by nobody");
+    if (cause != 0 && error_test(L, -1)) {
+        lua_pushvalue(L, cause);
+        error_set_field(L, -2, "cause");
+    }
+    report_hide_from_handlers(L);
+    return lua_error(L);
+}
+
+bool task_was_deferred(struct task *task) {
+    bool deferred = task->deferred;
+    task->deferred = false;
+    return deferred;
+}
+
+bool task_is_own_cancellation(lua_State *L, int index) {
+    struct error *error = error_test(L, index);
+    return error && error->task && error->task == slot_of(L)->runtime->current;
+}
+
+void task_rearm(lua_State *L, struct task *task, int index) {
+    lua_pushvalue(L, index);
+    task_throw(task, luaL_ref(L, LUA_REGISTRYINDEX));
+}
+
+void task_refuse_cycle(lua_State *L, struct task *holder) {
+    struct task *self = slot_of(L);
+    bool has_deadline = scope_has_deadline(self);
+    struct task *at = holder;
+    for (; at && at != self && !has_deadline; at = at->op->holder(at->parked_on)) {
+        has_deadline = scope_has_deadline(at);
+        if (!at->parked_on || !at->op->holder) return;
+    }
+    if (at && !has_deadline) refuse_cycle(L, self, holder);
+}
+
+/* ---- running and ending ------------------------------------------------------------------------- */
+
+/* Puts the coroutine back into the pool, clean; rt->L has it on top, and loses it. */
+static void recycle(struct runtime *runtime, lua_State *co) {
+    lua_State *L = runtime->L;
+    lua_settop(co, 0);
+    *(struct task **)lua_getextraspace(co) = &runtime->root;
+    interrupt_unplant(runtime, co);
+    if (runtime->idle >= MAX_IDLE_COROUTINES || lua_gethook(co)) {
+        lua_pop(L, 1);
+        return;
+    }
+    lua_rawgeti(L, LUA_REGISTRYINDEX, runtime->pool_ref);
+    lua_insert(L, -2);
+    lua_rawseti(L, -2, ++runtime->idle);
+    lua_pop(L, 1);
+}
+
+/* How a task ends that returned, or whose error is on top of its coroutine. As in asyncio, a task that
+ * returns before it could take its cancellation is cancelled. */
+static enum future_state end_state(struct task *task, bool failed) {
+    if (!failed) return task->request ? FUTURE_CANCELLED : FUTURE_DONE;
+    struct error *error = error_test(task->L, -1);
+    return error && error->task == task ? FUTURE_CANCELLED : FUTURE_FAILED;
+}
+
+/* Frees the slot; the coroutine on top of runtime->L is popped. */
+static void release(struct runtime *runtime, struct task *task, lua_State *co) {
+    lua_State *L = runtime->L;
+    task->L = NULL;
+    if (task->has_context) context_copy(L, NULL, task);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, runtime->tasks_ref);
+    lua_pushnil(L);
+    lua_rawseti(L, -2, task->slot);
+    lua_pop(L, 1);
+    runtime->tasks[task->slot - 1] = NULL;
+    runtime->free_slots[runtime->slots_free++] = task->slot;
+    runtime->live--;
+    task->slot = 0;
+    recycle(runtime, co);
+}
+
+void task_end(struct task *task, bool failed, int count) {
+    struct runtime *runtime = task->runtime;
+    lua_State *L = runtime->L, *co = task->L;
+    int top = lua_gettop(L);
+    luaL_checkstack(L, count + 8, "too many results");
+    enum future_state state = end_state(task, failed);
+    if (state == FUTURE_CANCELLED && !failed) {
+        lua_pop(co, count);
+        count = 1;
+        task_take_cancellation(co, task);
+    }
+    scope_leave_all(task);
+    task_drop_request(task);
+    task_push(L, task);
+    lua_xmove(co, L, count);
+    lua_pushthread(co);
+    lua_xmove(co, L, 1);
+    lua_insert(L, top + 1);
+    bool awaited = task->future.waiters != NULL;
+    future_end(L, top + 2, state, count);
+    lua_insert(L, top + 1);
+    release(runtime, task, co);
+    if (state == FUTURE_FAILED && !awaited) report_failure(L, top + 1);
+    lua_settop(L, top);
+}
+
+void task_resume(struct task *task) {
+    struct runtime *runtime = task->runtime;
+    lua_State *co = task->L;
+    int count = 0;
+    if (!task->started) {
+        task->started = true;
+        count = lua_gettop(co) - 1;
+        if (task->pending > 0) { /* cancelled before it began: its body never runs */
+            lua_settop(co, 0);
+            task_take_cancellation(co, task);
+            task_end(task, true, 1);
+            return;
+        }
+    }
+    runtime->current = task;
+    runtime->running = co;
+    int status = lua_resume(co, runtime->L, count, &count);
+    runtime->running = NULL;
+    runtime->current = NULL;
+    if (status == LUA_YIELD && task->parked_on) return;
+    if (status == LUA_OK) {
+        task_end(task, task->failed, count);
+        return;
+    }
+    if (status == LUA_YIELD) lua_pushliteral(co, "a C function yielded outside of any coroutine");
+    lua_xmove(co, runtime->L, 1);
+    lua_resetthread(co);
+    lua_settop(co, 0);
+    lua_xmove(runtime->L, co, 1);
+    task_end(task, true, 1);
+}
+
+void lilac_check_abi(lua_State *L, int abi) {
+    if (abi != LILAC_ABI)
+        luaL_error(L, "this module was built for version %d of lilac.h, lilac " LILAC_VERSION " has %d",
+                   abi, LILAC_ABI);
+}

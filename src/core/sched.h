@@ -1,0 +1,205 @@
+/*
+ * The scheduler: tasks, futures and the ready queue. What modules need of it is in lilac.h; this
+ * header is for the few that look inside (base, task, gather, group, sync's deadlock edges, dumps).
+ *
+ * A task is a userdata that holds a coroutine while it lives and its results afterwards. The first
+ * uservalue of a task or future is that coroutine, then the result (several: a table with n).
+ */
+#ifndef LILAC_SCHED_H
+#define LILAC_SCHED_H
+
+#include "../lilac.h"
+#include "clock.h"
+#include "error.h"
+#include "list.h"
+#include "waitq.h"
+
+struct runtime;
+struct scope;
+
+#define FUTURE_MAGIC 0x4c664655u
+#define TASK_MAGIC 0x4c66544bu
+
+enum future_state { FUTURE_PENDING, FUTURE_DONE, FUTURE_FAILED, FUTURE_CANCELLED };
+
+/* A result to come. */
+struct future {
+    uint32_t magic;
+    uint8_t state;
+    uint8_t results;   /* 0, 1, or 2: a table of several */
+    bool taken : 1;    /* somebody has seen the outcome: no report when it is an error */
+    bool adopted : 1;  /* a gather answers for it: its late error is reported under --debug only */
+    bool reported : 1; /* as failed and not taken */
+    lilac_wait *waiters; /* circular, in order of arrival: tasks, and watches (no task) */
+};
+
+/* Wants to know, in plain C, when a future ends. */
+struct watch {
+    lilac_wait node; /* node.task is NULL: that tells it from a parked task */
+    void (*ended)(struct watch *watch, struct future *future);
+    struct future *future; /* while it watches, else NULL */
+    int index;             /* for those who watch several */
+};
+
+/* A cancellation by task:cancel() that was not raised yet. */
+struct cancel_request {
+    struct cancel_origin origin;
+    int message_ref; /* in the registry, or LUA_NOREF */
+    int error_ref;   /* an error to raise in place of a CancelledError, or LUA_NOREF */
+};
+
+struct task {
+    struct future future;
+    struct runtime *runtime;
+    lua_State *L; /* NULL when it has ended */
+
+    lilac_wait own;        /* its place in a wait queue, or in the ready queue, which is one too */
+    lilac_wait *parked_on; /* where it is parked; NULL: running or ready */
+    lua_State *parked_in;  /* the coroutine that awaits: its own, or a user coroutine inside */
+    const lilac_op *op;    /* what it is parked in, or was last */
+    union {
+        struct deadline deadline; /* while it sleeps */
+        struct future *awaits;    /* while it awaits */
+    };
+
+    struct scope *scope;            /* the innermost one it is in */
+    struct cancel_request *request; /* NULL: none */
+    uint16_t cancelling;            /* task:cancel() less task:uncancel() */
+    uint16_t pending;               /* cancellations to raise: the request, and scopes */
+
+    uint32_t slot; /* in runtime->tasks while it lives, else 0 */
+    uint32_t id;
+    uint32_t created_line;
+    uint16_t created_source; /* in runtime->sources */
+    bool started : 1;
+    bool raise : 1;       /* its wait was undone: resume into the pending cancellation */
+    bool deferred : 1;    /* cancelled while its op goes on to an end: op->done sees to it */
+    bool failed : 1;      /* the trampoline caught an error */
+    bool has_context : 1; /* context variables are set for it */
+    bool has_name : 1;
+    bool rethrown : 1; /* raised the error of an awaited future: that traceback goes on here */
+};
+
+/* ---- futures ------------------------------------------------------------------------------------ */
+
+/* The future (or task) at `index`, or NULL. */
+struct future *future_test(lua_State *L, int index);
+
+/* The task at `index`, or NULL. */
+struct task *task_test(lua_State *L, int index);
+
+static inline bool future_is_task(const struct future *future) { return future->magic == TASK_MAGIC; }
+
+static inline struct task *future_task(struct future *future) {
+    return container_of(future, struct task, future);
+}
+
+/* Ends a pending future: its `count` results (or one error) are on top of the stack, and popped; the
+ * future itself is at `index`. Wakes and notifies whoever waits. */
+void future_end(lua_State *L, int index, enum future_state state, int count);
+
+/* Pushes the results of the ended future at `index`, or raises its error; marks it taken. */
+int future_take(lua_State *L, int index);
+
+/* Pushes the error of the failed or cancelled future at `index`; marks it taken. */
+void future_push_error(lua_State *L, int index);
+
+/* Parks the running task until the future at argument 1 has ended, then takes its outcome. Cancelling
+ * the task cancels the future, and waits for its end. Tail call. */
+int future_await(lua_State *L);
+
+/* As future_await, but cancelling leaves the future running. */
+int future_await_shielded(lua_State *L);
+
+/* What they are made of, for other operations: parks the running task until the pending future at
+ * argument 1 has ended; task->awaits is the future meanwhile. After lilac_checkpoint. Tail call. */
+int future_join(lua_State *L, const lilac_op *op);
+
+void future_watch(struct future *future, struct watch *watch);
+void future_unwatch(struct watch *watch);
+
+/* Ends a plain pending future as cancelled; a task is asked to cancel itself. Plain C. */
+void future_cancel(struct future *future, const struct cancel_origin *origin);
+
+/* For the `done` of an operation whose cancel hook returned false: whether the running task was
+ * cancelled meanwhile. Asking forgets it; the cancellation itself is still pending. */
+bool task_was_deferred(struct task *task);
+
+/* ---- tasks -------------------------------------------------------------------------------------- */
+
+/* The runtime of any coroutine of this state; raises when lilac is not open in it. */
+struct runtime *runtime_of(lua_State *L);
+
+/* The running task, or NULL in a callback. */
+struct task *task_running(lua_State *L);
+
+/* The running task; raises, as lilac_checkpoint does, where it cannot wait. Leaves a pending cancellation
+ * alone: for clean-up that must begin nevertheless. */
+struct task *task_able_to_wait(lua_State *L);
+
+/* Creates a task from a function and `count` arguments on top of the stack, replaces them by the task
+ * and puts it at the end of the ready queue. */
+struct task *task_create(lua_State *L, int count);
+
+/* Runs a ready task until it parks or ends. Only the loop calls it. */
+void task_resume(struct task *task);
+
+/* Ends a task: `count` results, or with `failed` one error, are on top of its coroutine. */
+void task_end(struct task *task, bool failed, int count);
+
+/* Pushes the object of a live task. */
+void task_push(lua_State *L, struct task *task);
+
+/* Asks a live task to cancel itself. Plain C: `message_ref` is a registry reference or LUA_NOREF, and
+ * is owned from here on. */
+void task_cancel(struct task *task, const struct cancel_origin *origin, int message_ref);
+
+/* Has an error raised in a live task at its await, as if it were a cancellation. Plain C; owns the
+ * registry reference. */
+void task_throw(struct task *task, int error_ref);
+
+/* Forgets a task:cancel() that was not raised yet. */
+void task_drop_request(struct task *task);
+
+/* A cancellation became pending: undoes the wait if the task is parked. For task_cancel and scopes. */
+void task_interrupt(struct task *task);
+
+/* Makes a parked task ready. */
+void task_wake(struct task *task);
+
+/* Takes the pending cancellation that comes first (the task's own, then the outermost scope's) and
+ * pushes its error. False when there is none. */
+bool task_take_cancellation(lua_State *L, struct task *task);
+
+/* Raises the pending cancellation of the running task; the error at `cause` (0: none) caused by it or
+ * met on the way is kept as its `cause`. */
+int task_raise_cancellation(lua_State *L, struct task *task, int cause);
+
+/* The origin of the cancellation that task_take_cancellation would raise. */
+const struct cancel_origin *task_pending_origin(const struct task *task);
+
+/* The running task is about to raise the error of the ended future at `index`: should that end it, the
+ * traceback goes on through it. */
+void task_note_rethrow(lua_State *L, int index);
+
+/* Whether the value at `index` is the cancellation of the running task itself, which passes every
+ * pcall. */
+bool task_is_own_cancellation(lua_State *L, int index);
+
+/* Puts a cancellation that was raised already (the error object at `index`) back as pending, so that it
+ * is raised at the next await. */
+void task_rearm(lua_State *L, struct task *task, int index);
+
+/* Raises DeadlockError when `holder`, through the waits of the tasks it depends on (op->holder), waits
+ * for the running task, and none of them is under a deadline. Before a wait for `holder` is armed. */
+void task_refuse_cycle(lua_State *L, struct task *holder);
+
+/* Writes "task 'name'" or "task 'task-7'". */
+#define TASK_TEXT 80
+void task_text_at(lua_State *L, int index, char *text, size_t size); /* of a task object, ended too */
+void task_text(const struct task *task, char *text, size_t size);
+
+/* The live tasks, for dumps and all_tasks: the first, and the next one, or NULL. */
+struct task *task_next(struct runtime *runtime, struct task *task);
+
+#endif

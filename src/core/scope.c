@@ -1,0 +1,77 @@
+#include "scope.h"
+
+#include "interrupt.h"
+
+void scope_enter(lua_State *L, int index, struct scope *scope) {
+    struct task *task = task_running(L);
+    index = lua_absindex(L, index);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, task->runtime->scopes_ref);
+    lua_pushvalue(L, index);
+    lua_rawsetp(L, -2, scope);
+    lua_pop(L, 1);
+    scope->task = task;
+    scope->deadline.kind = DEADLINE_SCOPE;
+    scope->outer = task->scope;
+    if (scope->outer) scope->outer->inner = scope;
+    task->scope = scope;
+    if (scope->interrupt) interrupt_watch(task->runtime);
+}
+
+void scope_exit(lua_State *L, struct scope *scope) {
+    scope_leave(scope);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, runtime_of(L)->scopes_ref);
+    lua_pushnil(L);
+    lua_rawsetp(L, -2, scope);
+    lua_pop(L, 1);
+}
+
+void scope_leave(struct scope *scope) {
+    struct task *task = scope->task;
+    if (!task) return;
+    if (scope->interrupt) interrupt_unwatch(task->runtime);
+    clock_disarm(&task->runtime->clock, &scope->deadline);
+    if (scope->requested && !scope->delivered) task->pending--;
+    scope->delivered = true;
+    if (scope->outer) scope->outer->inner = scope->inner;
+    if (scope->inner) scope->inner->outer = scope->outer;
+    else task->scope = scope->outer;
+    scope->task = NULL;
+    scope->outer = scope->inner = NULL;
+}
+
+void scope_cancel(struct scope *scope) {
+    if (scope->requested || !scope->task) return;
+    scope->requested = true;
+    scope->task->pending++;
+    task_interrupt(scope->task);
+}
+
+bool scope_arm(struct scope *scope, uint64_t when_ns) {
+    return clock_arm(&scope->task->runtime->clock, &scope->deadline, when_ns);
+}
+
+bool scope_owns(lua_State *L, const struct scope *scope, int index) {
+    struct error *error = error_test(L, index);
+    return error && error->scope == scope;
+}
+
+struct scope *scope_pending(const struct task *task) {
+    struct scope *found = NULL;
+    for (struct scope *scope = task->scope; scope; scope = scope->outer)
+        if (scope->requested && !scope->delivered) found = scope;
+    return found;
+}
+
+bool scope_has_deadline(const struct task *task) {
+    for (const struct scope *scope = task->scope; scope; scope = scope->outer)
+        if (scope->deadline.place != 0) return true;
+    return false;
+}
+
+void scope_leave_all(struct task *task) {
+    while (task->scope) scope_leave(task->scope);
+}
+
+void scope_on_deadline(struct deadline *deadline) {
+    scope_cancel(container_of(deadline, struct scope, deadline));
+}

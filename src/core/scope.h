@@ -1,0 +1,52 @@
+/*
+ * Scopes: regions of a task that can be cancelled on their own (a timeout, a task group's body). A
+ * cancellation by a scope is known by identity: error->scope. The scope that asked absorbs it and
+ * nobody else does, so counting is not needed and a timeout(0) never eats somebody else's cancel.
+ */
+#ifndef LILAC_SCOPE_H
+#define LILAC_SCOPE_H
+
+#include "list.h"
+#include "sched.h"
+
+struct scope {
+    struct task *task; /* NULL: not entered, or left */
+    struct scope *outer, *inner;
+    struct deadline deadline;
+    bool requested : 1; /* it was cancelled */
+    bool delivered : 1; /* and its error was raised */
+    bool interrupt : 1; /* also stops code that computes without awaiting */
+    struct cancel_origin origin;
+};
+
+/* Enters the running task into a zeroed scope whose origin is set. The object that holds it is at
+ * `index`, and is kept alive until scope_exit. */
+void scope_enter(lua_State *L, int index, struct scope *scope);
+
+/* Leaves it, and lets go of the object. Twice is fine. */
+void scope_exit(lua_State *L, struct scope *scope);
+
+/* Leaves it: disarms its deadline and drops a cancellation that was not raised. Twice is fine. */
+void scope_leave(struct scope *scope);
+
+/* Cancels what runs in the scope. Once; plain C. */
+void scope_cancel(struct scope *scope);
+
+/* Arms the deadline (again). False: out of memory. */
+bool scope_arm(struct scope *scope, uint64_t when_ns);
+
+/* Whether the error object at `index` is the cancellation that this scope asked for. */
+bool scope_owns(lua_State *L, const struct scope *scope, int index);
+
+/* The outermost scope whose cancellation is still to be raised, or NULL. */
+struct scope *scope_pending(const struct task *task);
+
+/* Whether the task is in a scope with a deadline. */
+bool scope_has_deadline(const struct task *task);
+
+/* Unlinks all scopes of a task that has ended: a generator may have left one behind. */
+void scope_leave_all(struct task *task);
+
+void scope_on_deadline(struct deadline *deadline);
+
+#endif

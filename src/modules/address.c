@@ -1,0 +1,60 @@
+#include "address.h"
+
+#include <net/if.h>
+#include <stdio.h>
+#include <string.h>
+
+bool address_parse(union address *address, const char *host, int port) {
+    *address = (union address){0};
+    return uv_ip4_addr(host, port, &address->v4) == 0 || uv_ip6_addr(host, port, &address->v6) == 0;
+}
+
+union address address_check(lua_State *L, int arg, int port) {
+    union address address;
+    const char *host = luaL_checkstring(L, arg);
+    if (!address_parse(&address, host, port)) {
+        luaL_argerror(L, arg, lua_pushfstring(L, "numeric address expected, got '%s'", host));
+    }
+    return address;
+}
+
+socklen_t address_size(const union address *address) {
+    return address->any.sa_family == AF_INET6 ? sizeof address->v6 : sizeof address->v4;
+}
+
+int address_port(const union address *address) {
+    return ntohs(address->any.sa_family == AF_INET6 ? address->v6.sin6_port : address->v4.sin_port);
+}
+
+/* Writes the host alone; a link-local address is none without its scope. */
+static void host_text(const union address *address, char *text, size_t size) {
+    text[0] = '\0';
+    if (address->any.sa_family != AF_INET6) {
+        uv_ip4_name(&address->v4, text, size);
+        return;
+    }
+    uv_ip6_name(&address->v6, text, size);
+    char scope[UV_IF_NAMESIZE] = "";
+    if (address->v6.sin6_scope_id == 0 || !if_indextoname(address->v6.sin6_scope_id, scope)) return;
+    size_t length = strlen(text);
+    snprintf(text + length, size - length, "%%%s", scope);
+}
+
+void address_text(const union address *address, char *text, size_t size) {
+    char host[ADDRESS_TEXT];
+    host_text(address, host, sizeof host);
+    const char *format = address->any.sa_family == AF_INET6 ? "[%s]:%d" : "%s:%d";
+    snprintf(text, size, format, host, address_port(address));
+}
+
+void address_push_host(lua_State *L, const union address *address) {
+    char host[ADDRESS_TEXT];
+    host_text(address, host, sizeof host);
+    lua_pushstring(L, host);
+}
+
+int address_push(lua_State *L, const union address *address) {
+    address_push_host(L, address);
+    lua_pushinteger(L, address_port(address));
+    return 2;
+}

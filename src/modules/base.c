@@ -1,0 +1,158 @@
+/*
+ * What takes the place of stock functions, and behaves like them but for one thing each: `pcall` and
+ * `xpcall` let the running task's own cancellation pass; `require` may await; `os.exit` shuts down in
+ * order. Where there is no task they are the stock functions.
+ */
+#include <stdlib.h>
+
+#include "../core/interrupt.h"
+#include "../core/runtime.h"
+#include "builtin.h"
+#include "coroutine.h"
+
+/* ---- pcall, xpcall ------------------------------------------------------------------------------ */
+
+/* The context of a protected call: how many stack slots are not results, and whether the coroutine was
+ * being closed already when the call began. */
+#define WAS_CLOSING 16
+
+static lua_KContext protection(lua_State *L, int extra) {
+    return extra | (coroutine_is_closing(L) ? WAS_CLOSING : 0);
+}
+
+/* What must not be caught here: the task's own cancellation, and whatever unwinds a coroutine that
+ * coroutine.close closes. */
+static bool passes(lua_State *L, lua_KContext context) {
+    if (coroutine_is_closing(L) && !(context & WAS_CLOSING)) return true;
+    return task_is_own_cancellation(L, -1);
+}
+
+static int protected_done(lua_State *L, int status, lua_KContext context) {
+    if (status == LUA_OK || status == LUA_YIELD) return lua_gettop(L) - (int)(context % WAS_CLOSING);
+    if (passes(L, context)) return lua_error(L);
+    lua_pushboolean(L, 0);
+    lua_pushvalue(L, -2);
+    return 2;
+}
+
+static int base_pcall(lua_State *L) {
+    luaL_checkany(L, 1);
+    lua_pushboolean(L, 1);
+    lua_insert(L, 1);
+    lua_KContext context = protection(L, 0);
+    int status = lua_pcallk(L, lua_gettop(L) - 2, LUA_MULTRET, 0, context, protected_done);
+    return protected_done(L, status, context);
+}
+
+static int xprotected_done(lua_State *L, int status, lua_KContext context) {
+    runtime_of(L)->xpcalls--;
+    return protected_done(L, status, context);
+}
+
+static int base_xpcall(lua_State *L) {
+    int arguments = lua_gettop(L) - 2;
+    luaL_checktype(L, 2, LUA_TFUNCTION);
+    lua_pushboolean(L, 1);
+    lua_pushvalue(L, 1);
+    lua_rotate(L, 3, 2); /* function, handler, true, function, arguments */
+    lua_KContext context = protection(L, 2);
+    runtime_of(L)->xpcalls++;
+    int status = lua_pcallk(L, arguments, LUA_MULTRET, 2, context, xprotected_done);
+    return xprotected_done(L, status, context);
+}
+
+/* ---- require ------------------------------------------------------------------------------------ */
+
+/* require(name): what is loaded is returned at once; the rest, which may await, is lua/lilac/loader.lua,
+ * upvalue 1 once it was needed. */
+static int require_done(lua_State *L, int status, lua_KContext context) {
+    (void)status;
+    (void)context;
+    return lua_gettop(L);
+}
+
+static int base_require(lua_State *L) {
+    luaL_checkstring(L, 1);
+    lua_settop(L, 1);
+    lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+    lua_pushvalue(L, 1);
+    lua_gettable(L, 2);
+    if (lua_toboolean(L, 3)) return 1;
+    lua_settop(L, 1);
+    if (lua_isnil(L, lua_upvalueindex(1))) {
+        builtin_load(L, "lilac.loader");
+        lua_call(L, 0, 1);
+        lua_replace(L, lua_upvalueindex(1));
+    }
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_insert(L, 1);
+    lua_callk(L, 1, LUA_MULTRET, 0, require_done);
+    return lua_gettop(L);
+}
+
+/* ---- os.exit ------------------------------------------------------------------------------------ */
+
+/* os.exit([code [, close]]): begins the shutdown and unwinds the running task, so that its <close>
+ * variables run as those of all others do. Upvalue 1 is the stock function. */
+static int base_exit(lua_State *L) {
+    struct runtime *runtime = runtime_of(L);
+    int code = lua_isboolean(L, 1) ? (lua_toboolean(L, 1) ? EXIT_SUCCESS : EXIT_FAILURE)
+                                   : (int)luaL_optinteger(L, 1, EXIT_SUCCESS);
+    struct task *task = runtime->current;
+    if (!runtime->running && !runtime->main) {
+        lua_settop(L, 2);
+        lua_pushvalue(L, lua_upvalueindex(1));
+        lua_insert(L, 1);
+        lua_call(L, 2, 0);
+    }
+    if (!runtime->exiting) runtime->exit_code = code;
+    runtime->exiting = true;
+    struct cancel_origin origin;
+    cancel_origin_here(L, &origin, "os.exit()", 0, 1);
+    if (!task) { /* a callback */
+        lua_pushnil(L);
+        error_new_cancelled(L, runtime, NULL, &origin);
+        return lua_error(L);
+    }
+    task_cancel(task, &origin, LUA_NOREF);
+    return task_raise_cancellation(L, task, 0);
+}
+
+/* Names C functions that may be awaited across, so that the error which names an obstacle passes over
+ * them. */
+static void set_transparent(lua_State *L, int table, const char *const *names) {
+    lua_rawgeti(L, LUA_REGISTRYINDEX, runtime_of(L)->transparent_ref);
+    for (; *names; names++) {
+        if (lua_getfield(L, table, *names) == LUA_TNIL) {
+            lua_pop(L, 1);
+            continue;
+        }
+        lua_pushboolean(L, 1);
+        lua_rawset(L, -3);
+    }
+    lua_pop(L, 1);
+}
+
+int luaopen_lilac_base(lua_State *L) {
+    static const char *const transparent[] = {"pcall", "xpcall", "require", "dofile", NULL};
+    lua_newtable(L);
+    lua_pushglobaltable(L);
+    lua_getfield(L, -1, "pcall");
+    lua_setfield(L, -3, "pcall"); /* lilac.pcall is the stock one */
+    lua_pushcfunction(L, base_pcall);
+    lua_setfield(L, -2, "pcall");
+    lua_pushcfunction(L, base_xpcall);
+    lua_setfield(L, -2, "xpcall");
+    lua_pushnil(L);
+    lua_pushcclosure(L, base_require, 1);
+    lua_setfield(L, -2, "require");
+    set_transparent(L, lua_gettop(L), transparent);
+    set_transparent(L, lua_gettop(L) - 1, transparent);
+    lua_getfield(L, -1, "os");
+    lua_getfield(L, -1, "exit");
+    lua_pushcclosure(L, base_exit, 1);
+    lua_setfield(L, -2, "exit");
+    lua_pop(L, 2);
+    runtime_of(L)->xpcall = base_xpcall;
+    return 1;
+}

@@ -1,0 +1,200 @@
+/*
+ * lilac.dns: names to addresses and back. libuv asks the system's resolver in its thread pool. A
+ * lookup has two ends: the pool's (it is over) and Lua's (its outcome was taken, or the task gave
+ * up); whoever comes last frees it. So a cancelled task goes on at once, however long the resolver
+ * takes.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../core/args.h"
+#include "../core/list.h"
+#include "address.h"
+#include "builtin.h"
+
+struct lookup {
+    union {
+        uv_req_t any;
+        uv_getaddrinfo_t address;
+        uv_getnameinfo_t name;
+    } request;
+    lilac_wait wait;
+    const char *name;   /* "getaddrinfo" */
+    lua_CFunction push; /* the results, from a lookup at 1 */
+    int status;
+    bool over, left; /* the pool's end; Lua's end */
+    char subject[NI_MAXHOST];
+};
+
+static void lookup_free(struct lookup *lookup) {
+    if (lookup->request.any.type == UV_GETADDRINFO)
+        uv_freeaddrinfo(lookup->request.address.addrinfo);
+    free(lookup);
+}
+
+static void lookup_over(struct lookup *lookup, int status) {
+    lookup->over = true;
+    lookup->status = status;
+    if (lookup->left)
+        lookup_free(lookup);
+    else
+        lilac_wake(&lookup->wait);
+}
+
+static bool lookup_cancel(lilac_wait *wait) {
+    struct lookup *lookup = container_of(wait, struct lookup, wait);
+    lookup->left = true;
+    uv_cancel(&lookup->request.any); /* succeeds when no thread has begun it yet */
+    return true;
+}
+
+/* The lookup is freed whether its results could be pushed or not: hence the protected call. */
+static int lookup_done(lua_State *L, lilac_wait *wait) {
+    struct lookup *lookup = container_of(wait, struct lookup, wait);
+    int status = lookup->status, before = lua_gettop(L);
+    char what[sizeof lookup->subject + 16];
+    snprintf(what, sizeof what, "%s %s", lookup->name, lookup->subject);
+    lua_pushcfunction(L, lookup->push);
+    lua_pushlightuserdata(L, lookup);
+    bool is_failed = status != 0 || lua_pcall(L, 1, LUA_MULTRET, 0) != LUA_OK;
+    lookup_free(lookup);
+    if (status != 0) return lilac_raise(L, status, "%s", what);
+    return is_failed ? lua_error(L) : lua_gettop(L) - before;
+}
+
+static void lookup_describe(lilac_wait *wait, char *text, size_t size) {
+    snprintf(text, size, "%s", container_of(wait, struct lookup, wait)->subject);
+}
+
+static const lilac_op getaddrinfo_op = {.name = "dns:getaddrinfo",
+                                        .cancel = lookup_cancel,
+                                        .done = lookup_done,
+                                        .describe = lookup_describe};
+
+static const lilac_op getnameinfo_op = {.name = "dns:getnameinfo",
+                                        .cancel = lookup_cancel,
+                                        .done = lookup_done,
+                                        .describe = lookup_describe};
+
+static struct lookup *lookup_new(lua_State *L, const char *name, lua_CFunction push,
+                                 const char *subject) {
+    struct lookup *lookup = calloc(1, sizeof *lookup);
+    if (!lookup) luaL_error(L, "%s: not enough memory", name);
+    lookup->name = name;
+    lookup->push = push;
+    snprintf(lookup->subject, sizeof lookup->subject, "%s", subject);
+    return lookup;
+}
+
+/* Parks when the lookup has begun (0); raises when it has not. */
+static int lookup_park(lua_State *L, struct lookup *lookup, int status, const lilac_op *op) {
+    if (status == 0) return lilac_park(L, &lookup->wait, op);
+    lookup->status = status;
+    return lookup_done(L, &lookup->wait);
+}
+
+/* ---- getaddrinfo -------------------------------------------------------------------------------- */
+
+/* Appends {address=, family=, port=} to the array on top of the stack. */
+static void push_address(lua_State *L, const union address *address) {
+    lua_createtable(L, 0, 3);
+    address_push(L, address);
+    lua_setfield(L, -3, "port");
+    lua_setfield(L, -2, "address");
+    lua_pushstring(L, address->any.sa_family == AF_INET6 ? "inet6" : "inet");
+    lua_setfield(L, -2, "family");
+    lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+}
+
+static int push_addresses(lua_State *L) {
+    struct lookup *lookup = lua_touserdata(L, 1);
+    lua_newtable(L);
+    for (struct addrinfo *at = lookup->request.address.addrinfo; at; at = at->ai_next) {
+        union address address = {0};
+        if (at->ai_family != AF_INET && at->ai_family != AF_INET6) continue;
+        memcpy(&address, at->ai_addr, at->ai_addrlen);
+        push_address(L, &address);
+    }
+    return 1;
+}
+
+static void on_addresses(uv_getaddrinfo_t *request, int status, struct addrinfo *found) {
+    (void)found; /* it is in the request as well */
+    lookup_over(container_of(request, struct lookup, request.address), status);
+}
+
+/* One entry for each address, and not one for each kind of socket too: hence the socket type. */
+static struct addrinfo check_hints(lua_State *L, int arg) {
+    static const char *const known[] = {"family", "passive", NULL};
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
+    args_options(L, arg, known);
+    const char *family = args_option_string(L, arg, "family", "any");
+    if (strcmp(family, "inet") == 0)
+        hints.ai_family = AF_INET;
+    else if (strcmp(family, "inet6") == 0)
+        hints.ai_family = AF_INET6;
+    else if (strcmp(family, "any") != 0)
+        luaL_argerror(L, arg,
+                      lua_pushfstring(L,
+                                      "option 'family': 'inet', 'inet6' or 'any' "
+                                      "expected, got '%s'",
+                                      family));
+    if (args_option_boolean(L, arg, "passive", false)) hints.ai_flags = AI_PASSIVE;
+    return hints;
+}
+
+/* getaddrinfo(host [, service [, options]]) → array of {address=, family=, port=} */
+static int dns_getaddrinfo(lua_State *L) {
+    const char *host = luaL_optstring(L, 1, NULL), *service = luaL_optstring(L, 2, NULL);
+    int is_port = service == NULL;
+    lua_Integer port = service ? lua_tointegerx(L, 2, &is_port) : 0;
+    union address address;
+    luaL_argcheck(L, host || service, 1, "host expected, as there is no service");
+    luaL_argcheck(L, !is_port || (port >= 0 && port <= UINT16_MAX), 2, "port must be 0 to 65535");
+    struct addrinfo hints = check_hints(L, 3);
+    lilac_checkpoint(L);
+    /* A numeric address needs no resolver. */
+    if (host && is_port && address_parse(&address, host, (int)port) &&
+        (hints.ai_family == AF_UNSPEC || hints.ai_family == address.any.sa_family)) {
+        lua_newtable(L);
+        push_address(L, &address);
+        return 1;
+    }
+    struct lookup *lookup = lookup_new(L, "getaddrinfo", push_addresses, host ? host : service);
+    int status = uv_getaddrinfo(lilac_loop(L), &lookup->request.address, on_addresses, host,
+                                service, &hints);
+    return lookup_park(L, lookup, status, &getaddrinfo_op);
+}
+
+/* ---- getnameinfo -------------------------------------------------------------------------------- */
+
+static int push_names(lua_State *L) {
+    struct lookup *lookup = lua_touserdata(L, 1);
+    lua_pushstring(L, lookup->request.name.host);
+    lua_pushstring(L, lookup->request.name.service);
+    return 2;
+}
+
+static void on_names(uv_getnameinfo_t *request, int status, const char *host, const char *service) {
+    (void)host, (void)service; /* they are in the request as well */
+    lookup_over(container_of(request, struct lookup, request.name), status);
+}
+
+/* getnameinfo(address [, port]) → host, service */
+static int dns_getnameinfo(lua_State *L) {
+    int port = lua_isnoneornil(L, 2) ? 0 : (int)args_integer(L, 2, "port", 0, UINT16_MAX);
+    union address address = address_check(L, 1, port);
+    lilac_checkpoint(L);
+    struct lookup *lookup = lookup_new(L, "getnameinfo", push_names, lua_tostring(L, 1));
+    int status = uv_getnameinfo(lilac_loop(L), &lookup->request.name, on_names, &address.any, 0);
+    return lookup_park(L, lookup, status, &getnameinfo_op);
+}
+
+int luaopen_lilac_dns(lua_State *L) {
+    static const luaL_Reg functions[] = {
+        {"getaddrinfo", dns_getaddrinfo}, {"getnameinfo", dns_getnameinfo}, {NULL, NULL}};
+    lilac_check_version(L);
+    luaL_newlib(L, functions);
+    return 1;
+}

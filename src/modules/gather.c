@@ -1,0 +1,213 @@
+/*
+ * gather: waits for several futures at once. The block that watches them is a userdata on the stack of
+ * the waiting task; it is linked into the futures only while that task is parked here.
+ */
+#include <limits.h>
+#include <stdio.h>
+
+#include "../core/args.h"
+#include "../core/runtime.h"
+#include "builtin.h"
+
+struct gather {
+    lilac_wait wait;
+    unsigned pending; /* futures that have not ended */
+    int first_failed; /* index of the future that failed first; 0: none */
+    int count;
+    bool as_table, return_exceptions, cancel_on_error;
+    bool cancelled; /* or the rest was, because of an error: waits for every end */
+    struct watch watches[];
+};
+
+/* Where things stand on the stack of gather, when its arguments are read. */
+enum { CHILDREN = 1, BLOCK = 2 };
+
+static void cancel_all(struct gather *gather, const struct cancel_origin *origin) {
+    gather->cancelled = true;
+    for (int i = 0; i < gather->count; i++) {
+        struct future *future = gather->watches[i].future;
+        if (future) future_cancel(future, origin);
+    }
+}
+
+static void on_child_ended(struct watch *watch, struct future *child) {
+    struct gather *gather = container_of(watch - watch->index, struct gather, watches);
+    gather->pending--;
+    if (child->state != FUTURE_DONE && !gather->return_exceptions && gather->first_failed == 0) {
+        gather->first_failed = watch->index + 1;
+        static const struct cancel_origin origin = {.by = "gather, as another failed"};
+        if (gather->cancel_on_error && !gather->cancelled) cancel_all(gather, &origin);
+    }
+    bool failed_at_once = gather->first_failed != 0 && !gather->cancelled;
+    if (gather->pending == 0 || failed_at_once) lilac_wake(&gather->wait);
+}
+
+static bool gather_cancel(lilac_wait *wait) {
+    cancel_all(container_of(wait, struct gather, wait), task_pending_origin(wait->task));
+    return false;
+}
+
+/* Unlinks the block. The errors of the children, those to come too, are gather's. */
+static void let_go(lua_State *L, struct gather *gather) {
+    for (int i = 0; i < gather->count; i++) {
+        future_unwatch(&gather->watches[i]);
+        lua_rawgeti(L, CHILDREN, i + 1);
+        struct future *child = lua_touserdata(L, -1);
+        if (child->state == FUTURE_PENDING) child->adopted = true;
+        else child->taken = true;
+        lua_pop(L, 1);
+    }
+}
+
+/* Pushes what gather returns for the ended child on top of the stack, in its place. */
+static void push_outcome(lua_State *L) {
+    struct future *child = lua_touserdata(L, -1);
+    if (child->state != FUTURE_DONE) future_push_error(L, -1);
+    else if (child->results == 0) lua_pushnil(L);
+    else lua_getiuservalue(L, -1, 1);
+    if (child->state == FUTURE_DONE && child->results > 1) {
+        lua_rawgeti(L, -1, 1);
+        lua_remove(L, -2);
+    }
+    lua_remove(L, -2);
+}
+
+static int gather_results(lua_State *L, struct gather *gather) {
+    bool as_table = gather->as_table;
+    int count = gather->count;
+    if (as_table) {
+        lua_createtable(L, count, 1);
+        lua_pushinteger(L, count);
+        lua_setfield(L, -2, "n");
+    } else {
+        luaL_checkstack(L, count + 2, "too many results");
+    }
+    int results = lua_gettop(L);
+    for (int i = 1; i <= count; i++) {
+        lua_rawgeti(L, CHILDREN, i);
+        push_outcome(L);
+        if (as_table) lua_rawseti(L, results, i);
+    }
+    return as_table ? 1 : count;
+}
+
+/* [children, block] */
+static int gather_done(lua_State *L, lilac_wait *wait) {
+    (void)wait;
+    struct gather *gather = lua_touserdata(L, BLOCK);
+    struct task *task = task_running(L);
+    let_go(L, gather);
+    bool deferred = task && task_was_deferred(task);
+    if (deferred) {
+        bool failed = false;
+        for (int i = 1; i <= gather->count && !failed; i++) {
+            lua_rawgeti(L, CHILDREN, i);
+            failed = ((struct future *)lua_touserdata(L, -1))->state == FUTURE_FAILED;
+            if (failed) future_push_error(L, -1);
+        }
+        return task_raise_cancellation(L, task, failed ? lua_gettop(L) : 0);
+    }
+    if (gather->first_failed == 0) return gather_results(L, gather);
+    lua_rawgeti(L, CHILDREN, gather->first_failed);
+    return future_take(L, -1);
+}
+
+static void gather_describe(lilac_wait *wait, char *text, size_t size) {
+    struct gather *gather = container_of(wait, struct gather, wait);
+    snprintf(text, size, "%u of %d pending", gather->pending, gather->count);
+}
+
+static const lilac_op op_gather = {.name = "gather",
+                                   .cancel = gather_cancel,
+                                   .done = gather_done,
+                                   .describe = gather_describe};
+
+/* ---- arguments ---------------------------------------------------------------------------------- */
+
+static void check_item(lua_State *L, int arg, int item) {
+    if (lua_isfunction(L, -1) || future_test(L, -1)) return;
+    const char *got = luaL_typename(L, -1);
+    luaL_argerror(L, arg,
+                  lua_pushfstring(L, "item %d: function, Task or Future expected, got %s", item, got));
+}
+
+/* Puts the items, of the list at 1 or the arguments from 1 on, into a new table on top; functions stay
+ * functions until all items are known to be right. */
+static int collect(lua_State *L, bool as_table) {
+    if (as_table) {
+        lua_Integer length = luaL_len(L, 1);
+        luaL_argcheck(L, length < INT_MAX / 2, 1, "the list is too long");
+        lua_createtable(L, (int)length, 0);
+        for (int i = 1; i <= length; i++) {
+            lua_geti(L, 1, i);
+            check_item(L, 1, i);
+            lua_rawseti(L, -2, i);
+        }
+        return (int)length;
+    }
+    int count = lua_gettop(L);
+    lua_createtable(L, count, 0);
+    for (int i = 1; i <= count; i++) {
+        lua_pushvalue(L, i);
+        check_item(L, i, i);
+        lua_rawseti(L, -2, i);
+    }
+    return count;
+}
+
+/* Starts the functions and watches all; gather->pending tells how many there are to wait for. */
+static void start(lua_State *L, struct gather *gather) {
+    for (int i = 0; i < gather->count; i++) {
+        if (lua_rawgeti(L, CHILDREN, i + 1) == LUA_TFUNCTION) {
+            task_create(L, 0);
+            lua_pushvalue(L, -1);
+            lua_rawseti(L, CHILDREN, i + 1);
+        }
+        struct future *child = lua_touserdata(L, -1);
+        struct watch *watch = &gather->watches[i];
+        *watch = (struct watch){.ended = on_child_ended, .index = i};
+        if (child->state == FUTURE_PENDING) {
+            future_watch(child, watch);
+            gather->pending++;
+        } else if (child->state != FUTURE_DONE && !gather->return_exceptions &&
+                   gather->first_failed == 0) {
+            gather->first_failed = i + 1;
+        }
+        lua_pop(L, 1);
+    }
+}
+
+static int lilac_gather(lua_State *L) {
+    static const char *const options[] = {"return_exceptions", "cancel_on_error", NULL};
+    bool as_table = lua_istable(L, 1), return_exceptions = false, cancel_on_error = false;
+    if (as_table) {
+        args_options(L, 2, options);
+        return_exceptions = args_option_boolean(L, 2, "return_exceptions", false);
+        cancel_on_error = args_option_boolean(L, 2, "cancel_on_error", false);
+    }
+    int count = collect(L, as_table);
+    lua_insert(L, CHILDREN);
+    lua_settop(L, CHILDREN);
+    lilac_checkpoint(L);
+    size_t size = sizeof(struct gather) + (size_t)count * sizeof(struct watch);
+    struct gather *gather = lua_newuserdatauv(L, size, 0);
+    *gather = (struct gather){.count = count,
+                              .as_table = as_table,
+                              .return_exceptions = return_exceptions,
+                              .cancel_on_error = cancel_on_error};
+    start(L, gather);
+    if (gather->first_failed != 0 && cancel_on_error) {
+        struct cancel_origin origin;
+        cancel_origin_here(L, &origin, "gather, as another failed", 0, 1);
+        cancel_all(gather, &origin);
+    }
+    bool failed_at_once = gather->first_failed != 0 && !gather->cancelled;
+    if (gather->pending == 0 || failed_at_once) return gather_done(L, NULL);
+    return lilac_park(L, &gather->wait, &op_gather);
+}
+
+int luaopen_lilac_gather(lua_State *L) {
+    static const luaL_Reg functions[] = {{"gather", lilac_gather}, {NULL, NULL}};
+    luaL_newlib(L, functions);
+    return 1;
+}

@@ -1,0 +1,305 @@
+/*
+ * TaskGroup: a scope around the body, and the children, who are waited for when it is left. The first
+ * failure cancels the other children and the body.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "../core/args.h"
+#include "../core/object.h"
+#include "../core/runtime.h"
+#include "../core/scope.h"
+#include "builtin.h"
+
+struct group {
+    const struct object_type *type;
+    struct scope scope;   /* of the body */
+    lilac_wait wait;      /* the parent, while it waits for the children */
+    struct list members;  /* those that have not ended */
+    int errors_ref;       /* array of errors in the registry, or LUA_NOREF */
+    int errors;
+    bool quiet;   /* tg:cancel() ends the body of the function form without an error */
+    bool aborted; /* children and body were cancelled because of a failure */
+    bool interrupted; /* the parent was to be cancelled when it came to wait for the children */
+    bool closing, closed;
+    struct cancel_origin origin; /* of the cancellation of children */
+};
+
+/* A child that has not ended. */
+struct member {
+    struct list link;
+    struct watch watch;
+    struct group *group;
+};
+
+static const struct object_type group_type = {"TaskGroup", sizeof(struct group)};
+
+static struct group *check_group(lua_State *L, int arg) { return object_check(L, arg, &group_type); }
+
+/* ---- children ----------------------------------------------------------------------------------- */
+
+static void cancel_members(struct group *group, const struct cancel_origin *origin) {
+    struct list *next;
+    for (struct list *at = group->members.next; at != &group->members; at = next) {
+        next = at->next;
+        future_cancel(container_of(at, struct member, link)->watch.future, origin);
+    }
+}
+
+static void abort_group(struct group *group) {
+    if (group->aborted) return;
+    group->aborted = true;
+    cancel_members(group, &group->origin);
+    if (!group->closing) scope_cancel(&group->scope);
+}
+
+/* Keeps the error on top of the stack, once. Pops it. */
+static void add_error(lua_State *L, struct group *group) {
+    if (group->errors_ref == LUA_NOREF) {
+        lua_newtable(L);
+        group->errors_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    }
+    lua_rawgeti(L, LUA_REGISTRYINDEX, group->errors_ref);
+    bool known = false;
+    for (int i = 1; i <= group->errors && !known; i++) {
+        lua_rawgeti(L, -1, i);
+        known = lua_rawequal(L, -1, -3);
+        lua_pop(L, 1);
+    }
+    if (!known) {
+        lua_pushvalue(L, -2);
+        lua_rawseti(L, -2, ++group->errors);
+    }
+    lua_pop(L, 2);
+}
+
+/* Tasks end in the scheduler, where Lua may be used. */
+static void on_child_ended(struct watch *watch, struct future *child) {
+    struct member *member = container_of(watch, struct member, watch);
+    struct group *group = member->group;
+    list_unlink(&member->link);
+    free(member);
+    if (child->state == FUTURE_FAILED) {
+        struct task *task = future_task(child);
+        lua_State *L = task->runtime->L;
+        luaL_checkstack(L, 6, "TaskGroup");
+        task_push(L, task);
+        future_push_error(L, -1);
+        add_error(L, group);
+        lua_pop(L, 1);
+        abort_group(group);
+    }
+    if (list_empty(&group->members)) lilac_wake(&group->wait);
+}
+
+/* tg:create_task(fn, …) → Task */
+static int group_create_task(lua_State *L) {
+    struct group *group = check_group(L, 1);
+    args_callable(L, 2);
+    if (group->closed || group->aborted || !group->scope.task)
+        return lilac_throw(L, "InvalidStateError", "create_task: the TaskGroup %s",
+                           group->closed ? "is closed" : "is shutting down");
+    struct task *task = task_create(L, lua_gettop(L) - 2);
+    struct member *member = malloc(sizeof *member);
+    if (!member) return luaL_error(L, "create_task: not enough memory");
+    member->group = group;
+    member->watch = (struct watch){.ended = on_child_ended};
+    list_append(&group->members, &member->link);
+    future_watch(&task->future, &member->watch);
+    return 1;
+}
+
+/* tg:cancel([msg]): cancels the children; in the function form the body too, quietly */
+static int group_cancel(lua_State *L) {
+    struct group *group = check_group(L, 1);
+    struct cancel_origin origin;
+    cancel_origin_here(L, &origin, "TaskGroup:cancel()", 0, 1);
+    cancel_members(group, &origin);
+    if (group->quiet && !group->closing) scope_cancel(&group->scope);
+    return 0;
+}
+
+/* ---- leaving ------------------------------------------------------------------------------------ */
+
+/* Cancelled from outside while it waits for the children: they are cancelled, and waited for. */
+static bool join_cancel(lilac_wait *wait) {
+    cancel_members(container_of(wait, struct group, wait), task_pending_origin(wait->task));
+    return false;
+}
+
+/* Pushes the one error, or an ExceptionGroup of several. */
+static void push_errors(lua_State *L, struct group *group) {
+    lua_rawgeti(L, LUA_REGISTRYINDEX, group->errors_ref);
+    if (group->errors == 1) {
+        lua_rawgeti(L, -1, 1);
+        lua_remove(L, -2);
+        return;
+    }
+    lua_pushfstring(L, "%d tasks of a group failed", group->errors);
+    error_new(L, "ExceptionGroup");
+    lua_insert(L, -2);
+    error_set_field(L, -2, "errors");
+}
+
+/* The body has failed or was cancelled, by the error at 2: so are the children. */
+static void abort_members(lua_State *L, struct group *group) {
+    struct error *error = task_is_own_cancellation(L, 2) ? error_test(L, 2) : NULL;
+    bool quiet = error && error->scope == &group->scope;
+    group->aborted = true;
+    if (!quiet) cancel_members(group, error ? &error->origin : &group->origin);
+}
+
+/* What leaving the group [group, error or nil, …] comes to, once all children have ended. Returns false:
+ * nothing is to be raised in place of the body's error. True: an error is on top. */
+static bool settle(lua_State *L, struct group *group) {
+    struct task *task = task_running(L);
+    bool interrupted = task_was_deferred(task) || group->interrupted;
+    bool cancelled = task_is_own_cancellation(L, 2);
+    bool outside = cancelled && !scope_owns(L, &group->scope, 2);
+    if (!cancelled && !lua_isnil(L, 2)) {
+        lua_pushvalue(L, 2);
+        add_error(L, group);
+    }
+    group->closed = true;
+    scope_exit(L, &group->scope);
+    if (group->errors > 0) {
+        if (outside) task_rearm(L, task, 2);
+        push_errors(L, group);
+        luaL_unref(L, LUA_REGISTRYINDEX, group->errors_ref);
+        group->errors_ref = LUA_NOREF;
+        return true;
+    }
+    if (interrupted && !outside && task_take_cancellation(L, task)) return true;
+    return false;
+}
+
+/* Parks until the children have ended; a cancellation that is pending already reaches them first. */
+static int join(lua_State *L, struct group *group, const lilac_op *op) {
+    struct task *task = task_able_to_wait(L);
+    group->closing = true;
+    if (task->pending > 0 && !group->interrupted) {
+        group->interrupted = true;
+        cancel_members(group, task_pending_origin(task));
+    }
+    if (list_empty(&group->members)) return op->done(L, &group->wait);
+    return lilac_park(L, &group->wait, op);
+}
+
+static void join_describe(lilac_wait *wait, char *text, size_t size) {
+    struct group *group = container_of(wait, struct group, wait);
+    int count = 0;
+    for (struct list *at = group->members.next; at != &group->members; at = at->next) count++;
+    snprintf(text, size, "%d tasks", count);
+}
+
+/* [group, error or nil] */
+static int close_done(lua_State *L, lilac_wait *wait);
+
+static const lilac_op op_close = {.name = "TaskGroup:close",
+                                  .cancel = join_cancel,
+                                  .done = close_done,
+                                  .describe = join_describe};
+
+static int close_done(lua_State *L, lilac_wait *wait) {
+    struct group *group = container_of(wait, struct group, wait);
+    if (!list_empty(&group->members)) return join(L, group, &op_close);
+    if (!settle(L, group)) return 0;
+    return lua_rawequal(L, -1, 2) ? 0 : lua_error(L);
+}
+
+static int group_close(lua_State *L) {
+    struct group *group = check_group(L, 1);
+    lua_settop(L, 2);
+    if (group->closed) return 0;
+    if (!lua_isnil(L, 2)) abort_members(L, group);
+    return join(L, group, &op_close);
+}
+
+/* ---- the function form -------------------------------------------------------------------------- */
+
+/* [group, error or nil, results…] */
+static int form_done(lua_State *L, lilac_wait *wait);
+
+static const lilac_op op_form = {.name = "TaskGroup",
+                                 .cancel = join_cancel,
+                                 .done = form_done,
+                                 .describe = join_describe};
+
+static int form_done(lua_State *L, lilac_wait *wait) {
+    struct group *group = container_of(wait, struct group, wait);
+    if (!list_empty(&group->members)) return join(L, group, &op_form);
+    bool quiet = scope_owns(L, &group->scope, 2);
+    if (settle(L, group)) return lua_error(L);
+    if (lua_isnil(L, 2) || quiet) return lua_gettop(L) - 2;
+    lua_settop(L, 2);
+    return lua_error(L);
+}
+
+/* [group, results…] or [group, error] */
+static int body_done(lua_State *L, int status, lua_KContext context) {
+    (void)context;
+    struct group *group = lua_touserdata(L, 1);
+    if (status == LUA_OK || status == LUA_YIELD) {
+        lua_pushnil(L);
+        lua_insert(L, 2);
+    } else {
+        abort_members(L, group);
+    }
+    return join(L, group, &op_form);
+}
+
+/* TaskGroup() → tg, to be closed; TaskGroup(function(tg) … end) → results… */
+static int lilac_group(lua_State *L) {
+    if (!lua_isnoneornil(L, 1)) args_callable(L, 1);
+    lua_settop(L, 1);
+    task_able_to_wait(L);
+    struct group *group = object_new(L, &group_type, "lilac.TaskGroup", 0);
+    list_init(&group->members);
+    group->errors_ref = LUA_NOREF;
+    group->quiet = !lua_isnil(L, 1);
+    cancel_origin_here(L, &group->origin, "TaskGroup, as a task of it failed", 0, 1);
+    group->scope.origin = group->origin;
+    scope_enter(L, -1, &group->scope);
+    if (!group->quiet) return 1;
+    lua_insert(L, 1);
+    lua_pushvalue(L, 1);
+    int status = lua_pcallk(L, 1, LUA_MULTRET, 0, 0, body_done);
+    return body_done(L, status, 0);
+}
+
+/* tg:start(fn, …) is Lua: lua/lilac/start.lua. */
+static int start_done(lua_State *L, int status, lua_KContext context) {
+    (void)status;
+    (void)context;
+    return lua_gettop(L);
+}
+
+static int group_start(lua_State *L) {
+    check_group(L, 1);
+    args_callable(L, 2);
+    lua_getglobal(L, "require");
+    lua_pushliteral(L, "lilac.start");
+    lua_call(L, 1, 1);
+    lua_insert(L, 1);
+    lua_callk(L, lua_gettop(L) - 1, LUA_MULTRET, 0, start_done);
+    return lua_gettop(L);
+}
+
+static int group_tostring(lua_State *L) {
+    struct group *group = check_group(L, 1);
+    lua_pushstring(L, group->closed ? "closed" : group->aborted ? "shutting down" : "open");
+    return object_tostring(L);
+}
+
+int luaopen_lilac_group(lua_State *L) {
+    static const luaL_Reg methods[] = {{"create_task", group_create_task},
+                                       {"start", group_start},
+                                       {"cancel", group_cancel},
+                                       {NULL, NULL}};
+    static const luaL_Reg meta[] = {
+        {"__close", group_close}, {"__tostring", group_tostring}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"TaskGroup", lilac_group}, {NULL, NULL}};
+    object_class(L, "lilac.TaskGroup", methods, meta);
+    luaL_newlib(L, functions);
+    return 1;
+}

@@ -1,0 +1,124 @@
+/*
+ * Streams: buffered reading and writing with backpressure, the same for every transport. A transport
+ * (TCP, pipe, tty, TLS, memory) is a table of operations in plain C; it reports what happens through
+ * the stream_ functions below.
+ */
+#ifndef LILAC_STREAM_H
+#define LILAC_STREAM_H
+
+#include "../core/buffer.h"
+#include "../core/waitq.h"
+#include "../lilac.h"
+#include "address.h"
+
+struct stream;
+
+struct stream_ops {
+    /* Starts or goes on reading: stream_received() from now on. 0 or a libuv code. */
+    int (*start)(struct stream *stream);
+    void (*stop)(struct stream *stream);
+
+    /* Sends what can be sent at once. The number of bytes, or a libuv code: UV_EAGAIN for none. */
+    int (*try_write)(struct stream *stream, const uv_buf_t *bufs, unsigned count);
+
+    /* Sends all of it; the bytes stay where they are until stream_sent(). One at a time. */
+    int (*write)(struct stream *stream, const char *bytes, size_t size);
+
+    /* Ends the sending direction; nothing is being sent. stream_shut() when it is done. */
+    int (*shutdown)(struct stream *stream);
+
+    /* The stream was closed and still sends: the transport may bound how long a peer that reads
+     * nothing can make it last. May be NULL. */
+    void (*linger)(struct stream *stream);
+
+    /* Push the address of an end; return the number of values. */
+    int (*peername)(lua_State *L, struct stream *stream);
+    int (*sockname)(lua_State *L, struct stream *stream);
+
+    /* Writes what errors call the stream: "127.0.0.1:80". */
+    void (*subject)(const struct stream *stream, char *text, size_t size);
+};
+
+/* What the parked reader waits for. */
+struct stream_want {
+    enum stream_format {
+        WANT_SOME,    /* whatever is there, at most `count` */
+        WANT_COUNT,   /* `count` bytes, fewer at the end */
+        WANT_EXACTLY, /* `count` bytes */
+        WANT_LINE,    /* up to a newline, which is dropped */
+        WANT_LINE_KEPT,
+        WANT_UNTIL, /* up to the separator, which is kept */
+        WANT_ALL    /* up to the end */
+    } format;
+    size_t count;
+    const char *separator; /* static, or in a string on the reader's stack */
+    size_t separator_size;
+    size_t scanned; /* so many bytes hold no separator */
+};
+
+struct stream {
+    lilac_handle handle; /* first */
+    const struct stream_ops *ops;
+    union {
+        uv_handle_t handle;
+        uv_stream_t stream;
+        uv_tcp_t tcp;
+        uv_pipe_t pipe;
+        uv_tty_t tty;
+    } uv;
+    union { /* connects, then writes, then shuts down: never two at once */
+        uv_connect_t connect;
+        uv_write_t write;
+        uv_shutdown_t shutdown;
+    } request;
+    union address peer; /* as it was at first, so that it can be named when it is gone */
+
+    lilac_wait reader; /* or who connects */
+    struct stream_want want;
+    struct buffer received;
+    size_t limit;    /* of a line, in bytes */
+    int read_status; /* 0; UV_EOF or an error, once what was received has been read */
+    bool reading;
+
+    struct waitq writers; /* whoever waits for something to be sent */
+    struct buffer queued; /* waits for `sending` to be sent */
+    struct buffer sending;
+    uint64_t accepted, sent; /* bytes, since the beginning */
+    int write_status;        /* 0, or the error that ended the sending direction */
+    bool ending, ended;      /* shutdown() was asked for; is done */
+};
+
+enum { STREAM_LIMIT = 64 * 1024, STREAM_HIGH_WATER = 64 * 1024 };
+
+extern const lilac_handle_type stream_type;
+
+/* Makes the metatable of streams, unless it is there: for the luaopen_ of each transport. */
+void stream_prepare(lua_State *L);
+
+/* Pushes a new stream. A transport over libuv then initialises `uv`, and calls stream_opened(). */
+struct stream *stream_new(lua_State *L, const struct stream_ops *ops, size_t limit);
+void stream_opened(struct stream *stream);
+
+/* ---- reported by the transport; plain C ---------------------------------------------------------- */
+
+/* Bytes have arrived; they are copied. */
+void stream_received(struct stream *stream, const char *bytes, size_t size);
+
+/* Nothing more will arrive: UV_EOF, or an error. */
+void stream_ended(struct stream *stream, int status);
+
+/* What `write` was given is sent (0), or will never be (an error). */
+void stream_sent(struct stream *stream, int status);
+
+/* The sending direction has ended. */
+void stream_shut(struct stream *stream, int status);
+
+/* ---- operations of transports that are a uv_stream_t: uv_stream.c ------------------------------------------ */
+
+int stream_uv_start(struct stream *stream);
+void stream_uv_stop(struct stream *stream);
+int stream_uv_try_write(struct stream *stream, const uv_buf_t *bufs, unsigned count);
+int stream_uv_write(struct stream *stream, const char *bytes, size_t size);
+int stream_uv_shutdown(struct stream *stream);
+
+#endif
