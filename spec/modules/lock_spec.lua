@@ -2,9 +2,9 @@ local lilac = require "lilac"
 
 local errors = lilac.errors
 
--- Lets all others run until they wait, also where the ready queue is shuffled.
+-- Lets all others run until they wait. With --shuffle, sleep(0) would not be enough.
 local function settle()
-  for _ = 1, 32 do lilac.sleep(0) end
+  for _ = 1, 2 do lilac.sleep(1e-6) end
 end
 
 local function start(fn, ...)
@@ -105,6 +105,7 @@ describe("Lock", function()
     a:cancel()
     lock:release()
     b:await()
+    settle()
     assert.is_true(a:cancelled())
     assert.matches("^Lock %(locked%): ", tostring(lock))
   end)
@@ -161,6 +162,7 @@ describe("Lock", function()
     lock:release()
     a:cancel()
     b:await()
+    settle()
     assert.same({ "a", "b", "b" }, log)
     assert.is_true(a:cancelled())
     assert.is_false(lock:locked())
@@ -201,15 +203,16 @@ describe("Lock", function()
     end)
 
     it("raises in the task that closes a circle of two locks", function()
-      local first, second = lilac.Lock(), lilac.Lock()
+      local first, second, both = lilac.Lock(), lilac.Lock(), lilac.Event()
       local other = start(function()
         local _ <close> = first:acquire()
-        lilac.sleep(0.001)
+        both:wait()
         local _ <close> = second:acquire()
       end)
       do
         local _ <close> = second:acquire()
-        lilac.sleep(0.002)
+        both:set()
+        settle()
         raises("DeadlockError", first.acquire, first)
       end
       other:await()
@@ -344,7 +347,8 @@ describe("Condition", function()
   it("needs the lock to be held", function()
     local condition = lilac.Condition()
     for _, op in ipairs { "wait", "notify", "notify_all", "release" } do
-      assert.matches("the lock is not acquired", raises("InvalidStateError", condition[op], condition))
+      local message = raises("InvalidStateError", condition[op], condition)
+      assert.matches("the lock is not acquired", message)
     end
   end)
 
@@ -390,7 +394,8 @@ describe("Condition", function()
 
   it("refuses what is not a condition, and bad counts", function()
     local condition = lilac.Condition()
-    assert.error_matches(function() condition.wait(lilac.Lock()) end, "Condition expected, got Lock")
+    assert.error_matches(function() condition.wait(lilac.Lock()) end,
+                         "Condition expected, got Lock")
     condition:acquire()
     assert.error_matches(function() condition:notify(-1) end,
                          "number of waiters must be at least 0, got %-1")
@@ -472,7 +477,7 @@ describe("Condition", function()
     end)
 
     for moment, pause in pairs { ["at once"] = function() end, ["later"] = settle } do
-      it("after it was notified, " .. moment .. ", lets the notification go on to the next", function()
+      it("after it was notified, " .. moment .. ", lets the notification go on", function()
         local condition, items = lilac.Condition(), 0
         local function consume()
           local _ <close> = condition:acquire()
@@ -487,6 +492,7 @@ describe("Condition", function()
         a:cancel()
         condition:release()
         b:await()
+        settle()
         assert.equal(0, items)
         assert.is_true(a:cancelled())
         assert.is_false(condition:locked())
@@ -532,7 +538,7 @@ describe("Condition", function()
   end)
 
   describe("wait_for", function()
-    it("returns the value of the predicate at once when it is true, also without the lock", function()
+    it("returns a true value of the predicate at once, also without the lock", function()
       local condition, value = lilac.Condition(), {}
       assert.equal(value, condition:wait_for(function() return value end))
       raises("InvalidStateError", condition.wait_for, condition, function() return false end)

@@ -136,9 +136,9 @@ static void push_earlier(lua_State *L, struct task *task, int error) {
             lua_getiuservalue(L, -1, 1);
             if (lua_rawequal(L, -1, error)) {
                 report_push_traceback(L, -2);
-                lua_pushfstring(L, "%s%s, awaited from:\n",
-                                lua_isstring(L, -1) ? lua_tostring(L, -1) : "stack traceback:",
-                                created_at(L, from));
+                const char *earlier = lua_tostring(L, -1), *created = created_at(L, from);
+                lua_pushfstring(L, "%s%s, awaited from:\n", earlier ? earlier : "stack traceback:",
+                                created);
                 lua_replace(L, top + 1);
                 lua_settop(L, top + 1);
                 return;
@@ -147,6 +147,17 @@ static void push_earlier(lua_State *L, struct task *task, int error) {
     }
     lua_settop(L, top);
     lua_pushliteral(L, "");
+}
+
+/* Pushes the traceback of L, which is in a message handler, without the trampoline at its end. */
+static void push_own_stack(lua_State *L) {
+    static const char trampoline[] = "\n\t[C]: in ?";
+    size_t length, end = sizeof trampoline - 1;
+    luaL_traceback(L, L, NULL, 1);
+    const char *text = lua_tolstring(L, -1, &length);
+    if (length < end || strcmp(text + length - end, trampoline) != 0) return;
+    lua_pushlstring(L, text, length - end);
+    lua_remove(L, -2);
 }
 
 int report_on_throw(lua_State *L) {
@@ -162,7 +173,7 @@ int report_on_throw(lua_State *L) {
     char name[TASK_TEXT];
     task_text(task, name, sizeof name);
     push_earlier(L, task, 1);
-    luaL_traceback(L, L, NULL, 1);
+    push_own_stack(L);
     const char *stack = lua_tostring(L, 3);
     const char *lines = strchr(stack, '\n');
     bool joined = *lua_tostring(L, 2) != '\0';

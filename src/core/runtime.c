@@ -13,7 +13,7 @@
 #define RESUMES_PER_POLL 64         /* I/O is looked at after so many resumes … */
 #define RESUMES_PER_LOOK 8          /* … or when, at one of these looks at a cheap clock, */
 #define POLL_NS 4000000             /* so much time has passed */
-#define MAX_TIMER_MS (1000u * 86400u * 365u)
+#define MAX_TIMER_MS (1000u * 86400u * 30u)
 
 /* ---- opening ------------------------------------------------------------------------------------ */
 
@@ -175,10 +175,17 @@ static bool is_alive(struct runtime *runtime) {
     return uv_loop_alive(&runtime->loop);
 }
 
+/* Whether what the loop turns for has happened: the end of main, or in the shutdown of all tasks. */
+static bool is_over(const struct runtime *runtime) {
+    if (runtime->closing) return runtime->live == 0;
+    return !runtime->main->L || runtime->exiting;
+}
+
 /* One turn: what is ready runs, then what is due or has arrived becomes ready; waits for it when nothing
  * is ready. False: nothing is ready and nothing can become so. */
 static bool turn(struct runtime *runtime) {
     run_ready(runtime);
+    if (is_over(runtime)) return true;
     clock_fire_due(&runtime->clock);
     if (runtime->reports_due) report_due(runtime, false);
     if (runtime->interrupt.signal) interrupt_take_signal(runtime);
@@ -265,7 +272,7 @@ static void shut_down(struct runtime *runtime) {
 static int main_status(struct runtime *runtime, int index) {
     lua_State *L = runtime->L;
     struct future *main = future_test(L, index);
-    if (main->state == FUTURE_DONE) return 0;
+    if (main->state == FUTURE_DONE || runtime->exiting) return 0;
     future_push_error(L, index);
     if (main->state == FUTURE_CANCELLED && interrupt_ended_main(runtime, -1)) return 1;
     report_push_traceback(L, index);
@@ -280,7 +287,7 @@ static void run_main(struct runtime *runtime, lua_State *L, int nargs) {
     runtime->L = L;
     runtime->main = task_create(L, nargs);
     interrupt_open(runtime);
-    while (runtime->main->L && !runtime->exiting)
+    while (!is_over(runtime))
         if (!turn(runtime)) raise_deadlock(runtime);
     if (!runtime->main->L) runtime->main = NULL;
 }

@@ -425,6 +425,7 @@ void task_resume(struct task *task) {
             return;
         }
     }
+    task->parked_on = NULL; /* a sleep(0) is parked in the ready queue itself */
     runtime->current = task;
     runtime->running = co;
     int status = lua_resume(co, runtime->L, count, &count);

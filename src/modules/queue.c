@@ -289,8 +289,8 @@ static int queue_put_nowait(lua_State *L) {
     lua_settop(L, 2);
     if (queue->shut) return throw_shut_down(L, "put_nowait");
     if (!has_room(queue)) {
-        return lilac_throw(L, "QueueFull", "put_nowait: the queue is full (%lld items)",
-                           (long long)queue->count);
+        const char *count = lua_pushfstring(L, "%I", (LUAI_UACINT)queue->count);
+        return lilac_throw(L, "QueueFull", "put_nowait: the queue is full (%s items)", count);
     }
     put(L, queue);
     return 0;

@@ -123,8 +123,9 @@ static int semaphore_acquire(lua_State *L) {
 static int semaphore_release(lua_State *L) {
     struct semaphore *semaphore = object_check(L, 1, &semaphore_type);
     if (semaphore->value >= semaphore->bound) {
-        return lilac_throw(L, "InvalidStateError", "release: all %lld permits are free already",
-                           (long long)semaphore->bound);
+        const char *bound = lua_pushfstring(L, "%I", (LUAI_UACINT)semaphore->bound);
+        return lilac_throw(L, "InvalidStateError", "release: all %s permits are free already",
+                           bound);
     }
     if (!waitq_wake_one(&semaphore->waiters)) semaphore->value++;
     return 0;
