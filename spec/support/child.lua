@@ -1,10 +1,10 @@
--- Runs a script in a lilac of its own, and waits for its end: for what is about a whole process (reports
--- on stderr, the exit status).
+-- Runs a script in a lilac of its own, and waits for its end: for what is about a whole process
+-- (reports on stderr, the exit status).
 --
 --    local run = require "spec.support.child"
 --    local child = run [[print "hi"; error "oops"]]
 --    child.stdout, child.stderr, child.status     -- status: 128 + n when signal n ended it
---    run(source, { options = "--debug", args = "a b", env = "X=1", input = "text", name = "crawl.lua" })
+--    run(source, { options = "--debug", args = "a b", env = "X=1", input = "text", name = "a.lua" })
 
 local LILAC = os.getenv "LILAC" or "build/lilac"
 

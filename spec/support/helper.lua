@@ -35,5 +35,6 @@ busted.after_each(function()
     texts[i] = ("%s\n%s"):format(task, task:traceback())
     task:cancel("left behind by a spec")
   end
-  if #left > 0 then error(("left behind by '%s':\n%s"):format(running, table.concat(texts, "\n")), 0) end
+  if #left == 0 then return end
+  error(("left behind by '%s':\n%s"):format(running, table.concat(texts, "\n")), 0)
 end)

@@ -1,0 +1,715 @@
+local lilac = require "lilac"
+local raises = require "spec.support.raises"
+local settle = require "spec.support.settle"
+local errors, start = lilac.errors, settle.start
+
+-- A guard that runs fn(err) when its scope is left.
+local function on_close(fn)
+  return setmetatable({}, { __close = function(_, err) fn(err) end })
+end
+
+-- How a task has ended: "done", "failed" or "cancelled".
+local function outcome(task)
+  settle()
+  assert.is_true(task:done(), tostring(task))
+  return task:cancelled() and "cancelled" or task:failed() and "failed" or "done"
+end
+
+-- The error that a cancelled or failed task ended with.
+local function error_of(task)
+  settle()
+  local ok, err = pcall(task.result, task)
+  assert.is_false(ok)
+  return err
+end
+
+describe("Task:cancel", function()
+  it("raises a CancelledError where the task waits", function()
+    local seen
+    local task = start(function()
+      local _ <close> = on_close(function(err) seen = err end)
+      lilac.sleep(60)
+    end)
+    assert.is_true(task:cancel())
+    assert.equal("cancelled", outcome(task))
+    assert.is_true(errors.is(seen, "CancelledError"))
+    assert.equal(seen, error_of(task))
+  end)
+
+  it("is not carried out before the task has its turn", function()
+    local task = start(lilac.sleep, 60)
+    task:cancel()
+    assert.is_false(task:done())
+    assert.is_false(task:cancelled())
+    assert.equal("cancelled", outcome(task))
+  end)
+
+  it("returns false for a task that has ended, and leaves its result alone", function()
+    local task = start(function() return 7 end)
+    assert.is_false(task:cancel())
+    assert.equal(0, task:cancelling())
+    assert.equal(7, task:result())
+    assert.is_false(task:cancelled())
+  end)
+
+  it("says in the error who asked, where, and why", function()
+    local task = start(lilac.sleep, 60)
+    task:cancel("tired")
+    local line = debug.getinfo(1, "l").currentline - 1
+    local text = tostring(error_of(task))
+    assert.equal(("CancelledError: cancelled by task:cancel() at %s:%d: tired")
+      :format(debug.getinfo(1, "S").short_src, line), text)
+  end)
+
+  it("takes any value as its message", function()
+    local task = start(lilac.sleep, 60)
+    task:cancel(17)
+    assert.matches(": 17$", error_of(task).message)
+  end)
+
+  it("ends a task that has not started without running it", function()
+    local ran = false
+    local task = lilac.create_task(function() ran = true end)
+    task:cancel "early"
+    assert.equal("cancelled", outcome(task))
+    assert.is_false(ran)
+    assert.matches("early$", error_of(task).message)
+  end)
+
+  it("is raised once, though it was asked for twice", function()
+    local task = start(function()
+      local ok = lilac.pcall(lilac.sleep, 60)
+      lilac.sleep(0)
+      return ok, lilac.current_task():cancelling()
+    end)
+    task:cancel "one"
+    task:cancel "two"
+    assert.same({ false, 2 }, { task:await() })
+  end)
+
+  it("keeps the message of the last of several requests", function()
+    local task = start(lilac.sleep, 60)
+    task:cancel "one"
+    task:cancel "two"
+    assert.matches("two$", error_of(task).message)
+  end)
+
+  it("may be caught with lilac.pcall: then the task goes on, and is not cancelled", function()
+    local task = start(function()
+      local ok, err = lilac.pcall(lilac.sleep, 60)
+      lilac.sleep(0)
+      return ok, err.name
+    end)
+    task:cancel()
+    assert.same({ false, "CancelledError" }, { task:await() })
+    assert.is_false(task:cancelled())
+  end)
+
+  it("can be asked for again after it was caught", function()
+    local task = start(function()
+      lilac.pcall(lilac.sleep, 60)
+      lilac.sleep(60)
+    end)
+    task:cancel()
+    settle()
+    assert.is_false(task:done())
+    task:cancel()
+    assert.equal("cancelled", outcome(task))
+  end)
+
+  it("reaches a running task at its next await", function()
+    local log = {}
+    local task = start(function()
+      lilac.current_task():cancel()
+      log[1] = "went on"
+      lilac.sleep(0)
+      log[2] = "never"
+    end)
+    assert.equal("cancelled", outcome(task))
+    assert.same({ "went on" }, log)
+  end)
+
+  it("reaches a task at an await that would not have waited", function()
+    local future = lilac.Future()
+    future:set_result(1)
+    local task = start(function()
+      lilac.current_task():cancel()
+      return future:await()
+    end)
+    assert.equal("cancelled", outcome(task))
+  end)
+
+  it("is not lost when the task returns before it could be raised", function()
+    local task = start(function()
+      lilac.current_task():cancel "late"
+      return 1
+    end)
+    assert.equal("cancelled", outcome(task))
+    assert.matches("late$", error_of(task).message)
+  end)
+
+  it("does not hide the error of a task that fails before it could be raised", function()
+    local task = start(function()
+      lilac.current_task():cancel()
+      error("oops", 0)
+    end)
+    assert.equal("failed", outcome(task))
+    assert.equal("oops", task:exception())
+  end)
+
+  it("ends the task as cancelled when its error is raised again", function()
+    local task = start(function()
+      local _, err = lilac.pcall(lilac.sleep, 60)
+      error(err, 0)
+    end)
+    task:cancel()
+    assert.equal("cancelled", outcome(task))
+  end)
+
+  it("ends the task as failed when clean-up raises another error", function()
+    local task = start(function()
+      local _ <close> = on_close(function() error("broken", 0) end)
+      lilac.sleep(60)
+    end)
+    task:cancel()
+    assert.equal("failed", outcome(task))
+    assert.equal("broken", task:exception())
+  end)
+
+  it("lets clean-up wait", function()
+    local log = {}
+    local task = start(function()
+      local _ <close> = on_close(function()
+        lilac.sleep(0.001)
+        log[#log + 1] = "outer"
+      end)
+      local _ <close> = on_close(function()
+        lilac.sleep(0.001)
+        log[#log + 1] = "inner"
+      end)
+      lilac.sleep(60)
+    end)
+    task:cancel()
+    raises("CancelledError", task.await, task)
+    assert.same({ "inner", "outer" }, log)
+  end)
+
+  it("interrupts clean-up too, when it is asked for again", function()
+    local first, second
+    local task = start(function()
+      local _ <close> = on_close(function(err) second = err end)
+      local _ <close> = on_close(function(err)
+        first = err
+        lilac.sleep(60)
+      end)
+      lilac.sleep(60)
+    end)
+    task:cancel "one"
+    settle()
+    assert.is_false(task:done())
+    task:cancel "two"
+    assert.equal("cancelled", outcome(task))
+    assert.matches("one$", first.message)
+    assert.matches("two$", second.message)
+  end)
+
+  it("reaches a task in sleep(0)", function()
+    local count = 0
+    local task = start(function()
+      while true do
+        count = count + 1
+        lilac.sleep(0)
+      end
+    end)
+    task:cancel()
+    assert.equal("cancelled", outcome(task))
+    assert.is_true(count > 0)
+  end)
+end)
+
+describe("Task:uncancel and Task:cancelling", function()
+  it("count the requests, down to none", function()
+    local task = start(function() lilac.pcall(lilac.sleep, 60) lilac.sleep(60) end)
+    assert.equal(0, task:cancelling())
+    assert.equal(0, task:uncancel())
+    task:cancel()
+    task:cancel()
+    assert.equal(2, task:cancelling())
+    settle()
+    assert.equal(2, task:cancelling())
+    assert.equal(1, task:uncancel())
+    assert.equal(0, task:uncancel())
+    assert.equal(0, task:uncancel())
+    task:cancel()
+    assert.equal(1, task:cancelling())
+    assert.equal("cancelled", outcome(task))
+    assert.equal(1, task:cancelling())
+  end)
+
+  it("do not stop a cancellation that is on its way", function()
+    local task = start(lilac.sleep, 60)
+    task:cancel()
+    task:uncancel()
+    assert.equal("cancelled", outcome(task))
+  end)
+
+  it("drop one that the task has asked of itself and not met yet", function()
+    local task = start(function()
+      local self = lilac.current_task()
+      self:cancel()
+      self:uncancel()
+      lilac.sleep(0)
+      return "on"
+    end)
+    assert.equal("on", task:await())
+  end)
+
+  it("keep it while another request stands", function()
+    local task = start(function()
+      local self = lilac.current_task()
+      self:cancel()
+      self:cancel()
+      self:uncancel()
+      lilac.sleep(0)
+    end)
+    assert.equal("cancelled", outcome(task))
+  end)
+end)
+
+describe("A cancelled task that awaits another", function()
+  it("cancels that one, and waits for its end before its own", function()
+    local log = {}
+    local child = start(function()
+      local _ <close> = on_close(function()
+        lilac.sleep(0.001)
+        log[#log + 1] = "child"
+      end)
+      lilac.sleep(60)
+    end)
+    local parent = start(function()
+      local _ <close> = on_close(function() log[#log + 1] = "parent" end)
+      child:await()
+    end)
+    parent:cancel()
+    raises("CancelledError", parent.await, parent)
+    assert.same({ "child", "parent" }, log)
+    assert.is_true(child:cancelled())
+    assert.is_true(parent:cancelled())
+  end)
+
+  it("tells the other one who has asked", function()
+    local child = start(lilac.sleep, 60)
+    local parent = start(child.await, child)
+    parent:cancel()
+    assert.equal("cancelled", outcome(child))
+    assert.matches("task:cancel%(%) at .*cancel_spec", error_of(child).message)
+  end)
+
+  it("raises its own cancellation though the other one returned", function()
+    local child = start(function()
+      lilac.pcall(lilac.sleep, 60)
+      return "swallowed"
+    end)
+    local after
+    local parent = start(function()
+      after = child:await()
+    end)
+    parent:cancel "mine"
+    assert.equal("cancelled", outcome(parent))
+    assert.is_nil(after)
+    assert.matches("mine$", error_of(parent).message)
+    assert.equal("swallowed", child:result())
+  end)
+
+  it("has the error of the other one's clean-up as its cause", function()
+    local child = start(function()
+      local _ <close> = on_close(function() error("broken", 0) end)
+      lilac.sleep(60)
+    end)
+    local parent = start(child.await, child)
+    parent:cancel()
+    assert.equal("cancelled", outcome(parent))
+    assert.equal("broken", error_of(parent).cause)
+    assert.is_true(child:failed())
+  end)
+
+  it("has no cause when the other one was just cancelled", function()
+    local child = start(lilac.sleep, 60)
+    local parent = start(child.await, child)
+    parent:cancel()
+    assert.equal("cancelled", outcome(parent))
+    assert.is_nil(error_of(parent).cause)
+  end)
+
+  it("does so over any number of tasks", function()
+    local log, task = {}, nil
+    for i = 1, 5 do
+      local inner = task
+      task = start(function()
+        local _ <close> = on_close(function() log[#log + 1] = i end)
+        if inner then inner:await() else lilac.sleep(60) end
+      end)
+    end
+    task:cancel()
+    assert.equal("cancelled", outcome(task))
+    assert.same({ 1, 2, 3, 4, 5 }, log)
+  end)
+
+  it("waits on when it is cancelled again meanwhile, and raises one cancellation", function()
+    local raised = 0
+    local gate = lilac.Event()
+    local child = start(function()
+      local _ <close> = on_close(function() lilac.pcall(gate.wait, gate) gate:wait() end)
+      lilac.sleep(60)
+    end)
+    local parent = start(function()
+      local ok = lilac.pcall(child.await, child)
+      raised = raised + (ok and 0 or 1)
+      lilac.sleep(0)
+      return child:done()
+    end)
+    parent:cancel()
+    settle()
+    parent:cancel()
+    settle()
+    assert.is_false(parent:done())
+    gate:set()
+    assert.is_true(parent:await())
+    assert.equal(1, raised)
+  end)
+
+  it("cancels a plain future at once", function()
+    local future = lilac.Future()
+    local parent = start(future.await, future)
+    parent:cancel()
+    assert.is_true(future:cancelled())
+    assert.equal("cancelled", outcome(parent))
+  end)
+
+  it("takes the others who await that one along, as failed tasks", function()
+    local child = start(lilac.sleep, 60)
+    local one, two = start(child.await, child), start(child.await, child)
+    one:cancel()
+    assert.equal("cancelled", outcome(one))
+    assert.equal("failed", outcome(two))
+    assert.is_true(errors.is(two:exception(), "CancelledError"))
+  end)
+
+  it("gets the result of one that has ended in the same tick", function()
+    local gate, got = lilac.Event(), nil
+    local child = start(function()
+      gate:wait()
+      return "result"
+    end)
+    local parent = start(function()
+      got = child:await()
+      lilac.sleep(60)
+    end)
+    child:add_done_callback(function() parent:cancel() end)
+    gate:set()
+    assert.equal("cancelled", outcome(parent))
+    assert.equal("result", child:result())
+    if not os.getenv "LILAC_SHUFFLE" then assert.equal("result", got) end
+    assert.is_true(got == "result" or got == nil)
+  end)
+end)
+
+describe("Awaiting another task that was cancelled", function()
+  local function cancelled_task()
+    local task = start(lilac.sleep, 60)
+    task:cancel()
+    settle()
+    return task
+  end
+
+  it("raises a CancelledError that pcall catches", function()
+    local task = cancelled_task()
+    local ok, err = pcall(task.await, task)
+    assert.is_false(ok)
+    assert.is_true(errors.is(err, "CancelledError"))
+  end)
+
+  it("ends the awaiting task as failed, not as cancelled", function()
+    local task = cancelled_task()
+    local other = start(task.await, task)
+    assert.equal("failed", outcome(other))
+    assert.is_true(errors.is(other:exception(), "CancelledError"))
+  end)
+
+  it("is caught when it happens while the other waits", function()
+    local task = start(lilac.sleep, 60)
+    local other = start(function() return pcall(task.await, task) end)
+    task:cancel()
+    local ok, err = other:await()
+    assert.is_false(ok)
+    assert.equal("CancelledError", err.name)
+  end)
+
+  it("raises the same for result and exception", function()
+    local task = cancelled_task()
+    local err = raises("CancelledError", task.result, task)
+    assert.equal(err, raises("CancelledError", task.exception, task))
+    assert.equal(err, raises("CancelledError", task.await, task))
+  end)
+
+  it("is caught also by the task that has cancelled it", function()
+    local caught
+    local main = start(function()
+      local task = lilac.create_task(lilac.sleep, 60)
+      task:cancel()
+      caught = not pcall(task.await, task)
+    end)
+    assert.equal("done", outcome(main))
+    assert.is_true(caught)
+  end)
+end)
+
+describe("The own cancellation of a task", function()
+  -- Runs body in a task, cancels it there, and returns how it ended and what it logged.
+  local function cancelled_in(body)
+    local log = {}
+    local task = start(body, log)
+    task:cancel()
+    return outcome(task), log
+  end
+
+  it("passes pcall", function()
+    local ended, log = cancelled_in(function(log)
+      pcall(lilac.sleep, 60)
+      log[1] = "caught"
+    end)
+    assert.equal("cancelled", ended)
+    assert.same({}, log)
+  end)
+
+  it("passes xpcall, whose handler never sees it", function()
+    local ended, log = cancelled_in(function(log)
+      xpcall(lilac.sleep, function(err) log[#log + 1] = err return err end, 60)
+      log[#log + 1] = "caught"
+    end)
+    assert.equal("cancelled", ended)
+    assert.same({}, log)
+  end)
+
+  it("leaves the handlers of later xpcalls in place", function()
+    local handled = 0
+    local task = start(function()
+      local function handler() handled = handled + 1 end
+      lilac.pcall(xpcall, lilac.sleep, handler, 60)
+      xpcall(error, handler, "x")
+      return "on"
+    end)
+    task:cancel()
+    assert.equal("on", task:await())
+    assert.equal(1, handled)
+  end)
+
+  it("passes nested pcalls, and loops around them", function()
+    local ended, log = cancelled_in(function(log)
+      while true do
+        pcall(pcall, pcall, function() lilac.sleep(60) end)
+        log[#log + 1] = "again"
+      end
+    end)
+    assert.equal("cancelled", ended)
+    assert.same({}, log)
+  end)
+
+  it("passes coroutine.resume and coroutine.wrap", function()
+    local ended, log = cancelled_in(function(log)
+      coroutine.resume(coroutine.create(function()
+        coroutine.wrap(function() lilac.sleep(60) end)()
+        log[#log + 1] = "inside"
+      end))
+      log[#log + 1] = "outside"
+    end)
+    assert.equal("cancelled", ended)
+    assert.same({}, log)
+  end)
+
+  it("passes pcall inside a coroutine", function()
+    local ended, log = cancelled_in(function(log)
+      local step = coroutine.wrap(function()
+        pcall(lilac.sleep, 60)
+        log[#log + 1] = "caught"
+      end)
+      pcall(step)
+      log[#log + 1] = "outside"
+    end)
+    assert.equal("cancelled", ended)
+    assert.same({}, log)
+  end)
+
+  it("runs the <close> variables of the coroutines it passes", function()
+    local ended, log = cancelled_in(function(log)
+      coroutine.wrap(function()
+        local _ <close> = on_close(function()
+          lilac.sleep(0)
+          log[#log + 1] = "closed"
+        end)
+        lilac.sleep(60)
+      end)()
+    end)
+    assert.equal("cancelled", ended)
+    assert.same({ "closed" }, log)
+  end)
+
+  it("passes require, whose module can be loaded again", function()
+    local gate = lilac.Event()
+    package.preload["cancel.spec"] = function()
+      gate:wait()
+      return "loaded"
+    end
+    local ended = cancelled_in(function() pcall(require, "cancel.spec") end)
+    assert.equal("cancelled", ended)
+    gate:set()
+    assert.equal("loaded", require "cancel.spec")
+    package.preload["cancel.spec"], package.loaded["cancel.spec"] = nil, nil
+  end)
+
+  it("is an ordinary error to other tasks", function()
+    local task = start(lilac.sleep, 60)
+    task:cancel()
+    settle()
+    local err = error_of(task)
+    assert.same({ false, err }, { pcall(error, err, 0) })
+  end)
+
+  it("is caught by pcall once its task has ended, also when it is raised again", function()
+    local task = start(lilac.sleep, 60)
+    task:cancel()
+    settle()
+    local err = error_of(task)
+    local other = start(error, err, 0)
+    assert.equal("failed", outcome(other))
+    assert.equal(err, other:exception())
+  end)
+end)
+
+describe("A cancellation that comes together with a result", function()
+  -- A task that awaits a future, then sleeps; the order of what happens in one tick.
+  local function race(...)
+    local future, log = lilac.Future(), {}
+    local task = start(function()
+      log[1] = lilac.shield(future)
+      lilac.sleep(0)
+      log[2] = "never"
+    end)
+    for _, event in ipairs { ... } do
+      if event == "done" then future:set_result "result" else task:cancel(event) end
+    end
+    return outcome(task), log, task
+  end
+
+  it("lets the result through and is raised at the next await", function()
+    local ended, log = race("done", "cancel")
+    assert.equal("cancelled", ended)
+    assert.same({ "result" }, log)
+  end)
+
+  it("is raised at once when it came first", function()
+    local ended, log = race("cancel", "done")
+    assert.equal("cancelled", ended)
+    assert.same({}, log)
+  end)
+
+  it("is raised once when it comes before and after", function()
+    local ended, log = race("cancel", "done", "cancel")
+    assert.equal("cancelled", ended)
+    assert.same({}, log)
+  end)
+
+  it("does not take the error that came first either", function()
+    local future = lilac.Future()
+    local caught
+    local task = start(function()
+      caught = select(2, pcall(future.await, future))
+      lilac.sleep(0)
+    end)
+    future:set_exception "oops"
+    task:cancel()
+    assert.equal("cancelled", outcome(task))
+    assert.equal("oops", caught)
+  end)
+
+  it("takes no item from a queue, no permit and no lock with it", function()
+    local queue, got = lilac.Queue(), nil
+    local task = start(function()
+      got = queue:get()
+      lilac.sleep(0)
+    end)
+    queue:put "item"
+    task:cancel()
+    assert.equal("cancelled", outcome(task))
+    assert.equal("item", got)
+  end)
+end)
+
+describe("<close> of a Task", function()
+  it("cancels it and waits for its end", function()
+    local ended = false
+    do
+      local _ <close> = start(function()
+        local _ <close> = on_close(function()
+          lilac.sleep(0.001)
+          ended = true
+        end)
+        lilac.sleep(60)
+      end)
+    end
+    assert.is_true(ended)
+  end)
+
+  it("does nothing to one that has ended", function()
+    local task = start(function() return 1 end)
+    do local _ <close> = task end
+    assert.equal(1, task:result())
+  end)
+
+  it("raises nothing when the clean-up of the task fails", function()
+    local task
+    do
+      task = start(function()
+        local _ <close> = on_close(function() error("broken", 0) end)
+        lilac.sleep(60)
+      end)
+      local _ <close> = task
+    end
+    assert.equal("broken", task:exception())
+  end)
+
+  it("lets the error that leaves the scope go on", function()
+    local task
+    local ok, err = pcall(function()
+      local child <close> = start(lilac.sleep, 60)
+      task = child
+      error("mine", 0)
+    end)
+    assert.same({ false, "mine" }, { ok, err })
+    assert.is_true(task:cancelled())
+  end)
+
+  it("waits on when the closing task is cancelled meanwhile, which is raised afterwards", function()
+    local gate, ended = lilac.Event(), false
+    local parent = start(function()
+      do
+        local _ <close> = start(function()
+          local _ <close> = on_close(function()
+            lilac.pcall(gate.wait, gate)
+            gate:wait()
+            ended = true
+          end)
+          lilac.sleep(60)
+        end)
+      end
+      lilac.sleep(0)
+      ended = "too far"
+    end)
+    parent:cancel()
+    settle()
+    assert.is_false(parent:done())
+    gate:set()
+    assert.equal("cancelled", outcome(parent))
+    assert.is_true(ended)
+  end)
+end)
