@@ -690,21 +690,24 @@ describe("<close> of a Task", function()
   end)
 
   it("waits on when the closing task is cancelled meanwhile, which is raised afterwards", function()
-    local gate, ended = lilac.Event(), false
+    local gate, closing, ended = lilac.Event(), lilac.Event(), false
     local parent = start(function()
       do
-        local _ <close> = start(function()
+        local _ <close> = lilac.create_task(function()
           local _ <close> = on_close(function()
+            closing:set()
             lilac.pcall(gate.wait, gate)
             gate:wait()
             ended = true
           end)
           lilac.sleep(60)
         end)
+        settle()
       end
       lilac.sleep(0)
       ended = "too far"
     end)
+    closing:wait()
     parent:cancel()
     settle()
     assert.is_false(parent:done())

@@ -4,7 +4,7 @@
 --    local run = require "spec.support.child"
 --    local child = run [[print "hi"; error "oops"]]
 --    child.stdout, child.stderr, child.status     -- status: 128 + n when signal n ended it
---    run(source, { options = "--debug", args = "a b", env = "X=1", input = "text", name = "a.lua" })
+--    run(source, { options = "--debug", args = "a b", env = "X=1", input = "…", name = "a.lua" })
 
 local LILAC = os.getenv "LILAC" or "build/lilac"
 

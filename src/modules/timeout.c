@@ -81,11 +81,19 @@ static int call_in_scope(lua_State *L, int first) {
     return lua_gettop(L) - first;
 }
 
+/* A table, but no callable object. */
+static bool is_options(lua_State *L, int arg) {
+    if (!lua_istable(L, arg)) return false;
+    bool callable = luaL_getmetafield(L, arg, "__call") != LUA_TNIL;
+    if (callable) lua_pop(L, 1);
+    return !callable;
+}
+
 static int open_scope(lua_State *L, const char *by, uint64_t when_ns) {
     static const char *const options[] = {"interrupt", NULL};
     bool interrupt = false;
     int function = 2;
-    if (lua_istable(L, 2)) {
+    if (is_options(L, 2)) {
         args_options(L, 2, options);
         interrupt = args_option_boolean(L, 2, "interrupt", false);
         function = 3;
