@@ -1,0 +1,399 @@
+local lilac = require "lilac"
+local raises = require "spec.support.raises"
+local run = require "spec.support.child"
+local settle = require "spec.support.settle"
+local errors, start = lilac.errors, settle.start
+
+local function on_close(fn)
+  return setmetatable({}, { __close = function(_, err) fn(err) end })
+end
+
+local function outcome(task)
+  settle()
+  assert.is_true(task:done(), tostring(task))
+  return task:cancelled() and "cancelled" or task:failed() and "failed" or "done"
+end
+
+local function value(result)
+  return function()
+    lilac.sleep(0)
+    return result
+  end
+end
+
+-- A function that fails when all others have begun.
+local function failure(err)
+  return function()
+    settle()
+    error(err, 0)
+  end
+end
+
+describe("gather", function()
+  it("returns results in the order of its arguments, not of their coming", function()
+    local log = {}
+    local function item(result, seconds)
+      return function()
+        lilac.sleep(seconds)
+        log[#log + 1] = result
+        return result
+      end
+    end
+    assert.same({ "a", "b", "c", n = 3 },
+      table.pack(lilac.gather(item("a", 0.015), item("b", 0.008), item("c", 0))))
+    assert.same({ "c", "b", "a" }, log)
+  end)
+
+  it("takes functions, tasks and futures", function()
+    local future = lilac.Future()
+    lilac.call_soon(future.set_result, future, 3)
+    assert.same({ 1, 2, 3 }, { lilac.gather(value(1), lilac.create_task(value(2)), future) })
+  end)
+
+  it("runs functions at the same time, each in a task of its own", function()
+    local barrier = lilac.Barrier(3)
+    local function meet()
+      barrier:wait()
+      return lilac.current_task()
+    end
+    local a, b, c = lilac.gather(meet, meet, meet)
+    assert.is_true(a ~= b and b ~= c and a ~= c)
+    assert.is_true(a ~= lilac.current_task())
+  end)
+
+  it("runs the same function twice when it is given twice", function()
+    local count = 0
+    local function fn()
+      count = count + 1
+      return count
+    end
+    local a, b = lilac.gather(fn, fn)
+    assert.equal(2, count)
+    assert.equal(3, a + b)
+  end)
+
+  it("awaits the same task once, and gives its result at each place", function()
+    local count = 0
+    local task = lilac.create_task(function()
+      count = count + 1
+      return "x"
+    end)
+    assert.same({ "x", "y", "x" }, { lilac.gather(task, value "y", task) })
+    assert.equal(1, count)
+  end)
+
+  it("keeps the first of several results, and nil for none", function()
+    assert.same({ 1, nil, nil, 4, n = 4 }, table.pack(lilac.gather(
+      function() return 1, 2, 3 end,
+      function() end,
+      function() return nil, 5 end,
+      function() return 4 end)))
+  end)
+
+  it("takes what has ended already, at once", function()
+    local task = start(value "x")
+    local future = lilac.Future()
+    future:set_result "y"
+    assert.same({ "x", "y" }, { lilac.gather(task, future) })
+  end)
+
+  it("returns nothing for nothing", function()
+    assert.equal(0, select("#", lilac.gather()))
+  end)
+
+  it("raises the first error at once, and lets the others go on", function()
+    local ended = false
+    local slow = lilac.create_task(function()
+      lilac.sleep(0.01)
+      ended = true
+    end)
+    local ok, err = pcall(lilac.gather, slow, failure "oops")
+    assert.same({ false, "oops" }, { ok, err })
+    assert.is_false(ended)
+    slow:await()
+    assert.is_true(ended)
+  end)
+
+  it("raises the error that came first, not that of the first argument", function()
+    local function late()
+      lilac.sleep(0.01)
+      error("late", 0)
+    end
+    local task = lilac.create_task(late)
+    assert.same({ false, "early" }, { pcall(lilac.gather, task, failure "early") })
+    assert.same({ false, "late" }, { pcall(task.await, task) })
+  end)
+
+  it("raises the error of a task that has failed already", function()
+    local failed = start(failure "oops")
+    local slow = lilac.create_task(lilac.sleep, 0.001)
+    assert.same({ false, "oops" }, { pcall(lilac.gather, slow, failed) })
+    slow:await()
+  end)
+
+  it("lets error values through unchanged", function()
+    local err = {}
+    assert.equal(err, select(2, pcall(lilac.gather, failure(err))))
+    assert.equal("<no error object>", select(2, pcall(lilac.gather, failure(nil))))
+  end)
+
+  it("raises a CancelledError that pcall catches when a child was cancelled", function()
+    local task = start(lilac.sleep, 60)
+    local caller = start(function() return pcall(lilac.gather, task, value(1)) end)
+    task:cancel()
+    local ok, err = caller:await()
+    assert.is_false(ok)
+    assert.is_true(errors.is(err, "CancelledError"))
+  end)
+
+  it("ends its caller as failed when a child was cancelled and nobody caught that", function()
+    local task = start(lilac.sleep, 60)
+    local caller = start(lilac.gather, task)
+    task:cancel()
+    assert.equal("failed", outcome(caller))
+    raises("CancelledError", caller.exception and caller.result, caller)
+  end)
+
+  it("may be used in one another", function()
+    assert.same({ 3, 3 }, { lilac.gather(
+      function() local a, b = lilac.gather(value(1), value(2)) return a + b end,
+      value(3)) })
+  end)
+
+  it("works with many", function()
+    local list, sum = {}, 0
+    for i = 1, 1000 do list[i] = value(i) end
+    for _, result in ipairs(lilac.gather(list)) do sum = sum + result end
+    assert.equal(500500, sum)
+    assert.equal(200, select("#", lilac.gather(table.unpack(list, 1, 200))))
+  end)
+
+  it("refuses what cannot be awaited, and starts nothing then", function()
+    local ran = false
+    local function fn() ran = true end
+    assert.error_matches(function() lilac.gather(fn, 1) end,
+      "bad argument #2 to 'gather' %(item 2: function, Task or Future expected, got number%)")
+    assert.error_matches(function() lilac.gather { fn, "x" } end,
+      "bad argument #1 to 'gather' %(item 2: function, Task or Future expected, got string%)")
+    assert.error_matches(function() lilac.gather({}, { x = 1 }) end, "unknown option 'x'")
+    assert.error_matches(function() lilac.gather({}, { return_exceptions = 1 }) end,
+      "return_exceptions")
+    settle()
+    assert.is_false(ran)
+  end)
+
+  it("is refused in a callback, where nothing is started", function()
+    local ran, ok, err = false, nil, nil
+    lilac.call_soon(function() ok, err = pcall(lilac.gather, function() ran = true end) end)
+    settle()
+    assert.is_false(ok)
+    assert.is_true(errors.is(err, "InvalidStateError"))
+    assert.is_false(ran)
+  end)
+end)
+
+describe("gather with a table", function()
+  it("returns a table of results, with n", function()
+    assert.same({ 1, nil, 3, nil, n = 4 },
+      lilac.gather { value(1), value(nil), value(3), value(nil) })
+    assert.same({ n = 0 }, lilac.gather {})
+  end)
+
+  it("puts errors in the place of results with return_exceptions", function()
+    local cancelled = start(lilac.sleep, 60)
+    cancelled:cancel()
+    local results = lilac.gather({ value(1), failure "oops", cancelled, failure(nil), value(5) },
+      { return_exceptions = true })
+    assert.equal(5, results.n)
+    assert.equal(1, results[1])
+    assert.equal("oops", results[2])
+    assert.is_true(errors.is(results[3], "CancelledError"))
+    assert.equal("<no error object>", results[4])
+    assert.equal(5, results[5])
+  end)
+
+  it("waits for all with return_exceptions", function()
+    local results = lilac.gather({ failure "oops", function()
+      lilac.sleep(0.005)
+      return "late"
+    end }, { return_exceptions = true })
+    assert.same({ "oops", "late", n = 2 }, results)
+  end)
+
+  it("cancels the rest and waits for them with cancel_on_error", function()
+    local ended = 0
+    local function slow()
+      local _ <close> = on_close(function()
+        lilac.sleep(0.001)
+        ended = ended + 1
+      end)
+      lilac.sleep(60)
+    end
+    local task = lilac.create_task(slow)
+    assert.same({ false, "oops" },
+      { pcall(lilac.gather, { slow, task, failure "oops", slow }, { cancel_on_error = true }) })
+    assert.equal(3, ended)
+    assert.is_true(task:cancelled())
+  end)
+
+  it("raises the first error with cancel_on_error, though clean-up of the others fails", function()
+    local function broken()
+      local _ <close> = on_close(function() error("broken", 0) end)
+      lilac.sleep(60)
+    end
+    assert.same({ false, "oops" },
+      { pcall(lilac.gather, { broken, failure "oops" }, { cancel_on_error = true }) })
+  end)
+
+  it("cancels the rest with cancel_on_error also when one has failed before", function()
+    local failed, slow = start(failure "oops"), start(lilac.sleep, 60)
+    assert.same({ false, "oops" },
+      { pcall(lilac.gather, { slow, failed }, { cancel_on_error = true }) })
+    assert.is_true(slow:cancelled())
+  end)
+
+  it("returns results with cancel_on_error when nothing fails", function()
+    assert.same({ 1, 2, n = 2 }, lilac.gather({ value(1), value(2) }, { cancel_on_error = true }))
+  end)
+end)
+
+describe("a cancelled gather", function()
+  it("cancels all children and waits until every one has ended", function()
+    local ended = 0
+    local function slow()
+      local _ <close> = on_close(function()
+        lilac.sleep(0.002)
+        ended = ended + 1
+      end)
+      lilac.sleep(60)
+    end
+    local task = lilac.create_task(slow)
+    local caller = start(lilac.gather, slow, task, slow)
+    caller:cancel "enough"
+    assert.matches("enough$", raises("CancelledError", caller.await, caller).message)
+    assert.equal(3, ended)
+    assert.is_true(caller:cancelled())
+    assert.is_true(task:cancelled())
+  end)
+
+  it("cancels plain futures", function()
+    local a, b = lilac.Future(), lilac.Future()
+    local caller = start(lilac.gather, a, b)
+    caller:cancel()
+    assert.equal("cancelled", outcome(caller))
+    assert.is_true(a:cancelled() and b:cancelled())
+  end)
+
+  it("raises its own cancellation though the children return", function()
+    local function stubborn()
+      lilac.pcall(lilac.sleep, 60)
+      return 1
+    end
+    local caller = start(lilac.gather, stubborn, stubborn)
+    caller:cancel()
+    assert.equal("cancelled", outcome(caller))
+  end)
+
+  it("has an error of the children's clean-up as its cause", function()
+    local caller = start(lilac.gather, function() lilac.sleep(60) end, function()
+      local _ <close> = on_close(function() error("broken", 0) end)
+      lilac.sleep(60)
+    end)
+    caller:cancel()
+    assert.equal("cancelled", outcome(caller))
+    assert.equal("broken", raises("CancelledError", caller.result, caller).cause)
+  end)
+
+  it("raises it also with return_exceptions", function()
+    local caller = start(lilac.gather, { function() lilac.sleep(60) end },
+      { return_exceptions = true })
+    caller:cancel()
+    assert.equal("cancelled", outcome(caller))
+  end)
+
+  it("starts nothing when it was cancelled before", function()
+    local ran = false
+    local caller = start(function()
+      lilac.current_task():cancel()
+      lilac.gather(function() ran = true end)
+    end)
+    assert.equal("cancelled", outcome(caller))
+    assert.is_false(ran)
+  end)
+
+  it("waits on when it is cancelled again", function()
+    local gate = lilac.Event()
+    local caller = start(lilac.gather, function()
+      lilac.pcall(lilac.sleep, 60)
+      lilac.pcall(gate.wait, gate)
+      gate:wait()
+    end)
+    caller:cancel()
+    settle()
+    caller:cancel()
+    settle()
+    assert.is_false(caller:done())
+    gate:set()
+    assert.equal("cancelled", outcome(caller))
+  end)
+
+  it("is a timeout when a timeout has cancelled it", function()
+    local task = start(lilac.sleep, 60)
+    raises("TimeoutError", lilac.timeout, 0.001, lilac.gather, task, value(1))
+    assert.is_true(task:cancelled())
+  end)
+
+  it("spares children that are shielded", function()
+    local task = start(lilac.sleep, 0.01, "on")
+    local caller = start(lilac.gather, function() return lilac.shield(task) end)
+    caller:cancel()
+    assert.equal("cancelled", outcome(caller))
+    assert.equal("on", task:await())
+  end)
+
+  it("lets results through that came in the same tick, and is raised at the next await", function()
+    local future, got = lilac.Future(), nil
+    local caller = start(function()
+      got = lilac.gather(future)
+      lilac.sleep(60)
+    end)
+    future:set_result "result"
+    caller:cancel()
+    assert.equal("cancelled", outcome(caller))
+    assert.equal("result", got)
+  end)
+
+  it("lets an error through that came in the same tick", function()
+    local future, got = lilac.Future(), nil
+    local caller = start(function()
+      got = select(2, pcall(lilac.gather, future))
+      lilac.sleep(60)
+    end)
+    future:set_exception "oops"
+    caller:cancel()
+    assert.equal("cancelled", outcome(caller))
+    assert.equal("oops", got)
+  end)
+end)
+
+describe("errors of the children of a gather", function()
+  local script = [[
+    local lilac = require "lilac"
+    local function fail(seconds, err) return function() lilac.sleep(seconds) error(err, 0) end end
+    pcall(lilac.gather, fail(0, "first"), fail(0.001, "second"), fail(0.002, "third"))
+    lilac.sleep(0.01)
+  ]]
+
+  it("that came later are silent", function()
+    local child = run(script)
+    assert.equal("", child.stderr)
+    assert.equal(0, child.status)
+  end)
+
+  it("that came later are reported under --debug", function()
+    local child = run(script, { options = "--debug" })
+    assert.matches("second", child.stderr)
+    assert.matches("third", child.stderr)
+    assert.not_matches("first", child.stderr)
+  end)
+end)
