@@ -328,6 +328,11 @@ bool task_is_own_cancellation(lua_State *L, int index) {
 }
 
 void task_rearm(lua_State *L, struct task *task, int index) {
+    struct error *error = error_test(L, index);
+    if (error->scope) {
+        scope_rearm(task, error->scope);
+        return;
+    }
     lua_pushvalue(L, index);
     task_throw(task, luaL_ref(L, LUA_REGISTRYINDEX));
 }

@@ -46,6 +46,14 @@ void scope_cancel(struct scope *scope) {
     task_interrupt(scope->task);
 }
 
+void scope_rearm(struct task *task, const void *identity) {
+    for (struct scope *scope = task->scope; scope; scope = scope->outer) {
+        if (scope != identity || !scope->delivered) continue;
+        scope->delivered = false;
+        task->pending++;
+    }
+}
+
 bool scope_arm(struct scope *scope, uint64_t when_ns) {
     return clock_arm(&scope->task->runtime->clock, &scope->deadline, when_ns);
 }

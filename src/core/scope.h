@@ -32,6 +32,9 @@ void scope_leave(struct scope *scope);
 /* Cancels what runs in the scope. Once; plain C. */
 void scope_cancel(struct scope *scope);
 
+/* The cancellation of the scope with that identity is to be raised again, unless the task has left it. */
+void scope_rearm(struct task *task, const void *identity);
+
 /* Arms the deadline (again). False: out of memory. */
 bool scope_arm(struct scope *scope, uint64_t when_ns);
 
