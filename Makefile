@@ -130,9 +130,10 @@ build-deps:
 	@tools/deps.sh $(BUILD_PACKAGES)
 
 demo: build-deps
+	@tools/deps.sh netcat-openbsd
 	@$(MAKE) --no-print-directory all
 	$(BIN) examples/tour.lua
-	$(BIN) examples/chat_demo.lua
+	examples/chat_demo.sh $(BIN)
 
 # ---- tests ----------------------------------------------------------------------------------------
 
@@ -156,7 +157,7 @@ asan:
 .PHONY: asan-examples
 asan-examples: all
 	$(BIN) examples/tour.lua > /dev/null
-	$(BIN) examples/chat_demo.lua > /dev/null
+	examples/chat_demo.sh $(BIN) > /dev/null
 
 # A full collection before every resume and a shuffled ready queue. `make stress SEED=n` repeats a
 # run; `make stress FLAVOUR=asan` is the hardest test there is.
