@@ -464,6 +464,28 @@ describe("Awaiting another task that was cancelled", function()
   end)
 end)
 
+describe("The cancellation of a task that is no more", function()
+  it("is not mistaken for that of a later task", function()
+    local tasks, old = {}, {}
+    for i = 1, 200 do tasks[i] = lilac.create_task(lilac.sleep, 60) end
+    settle()
+    for i = 1, 200 do tasks[i]:cancel() end
+    for i = 1, 200 do old[i] = select(2, pcall(tasks[i].await, tasks[i])) end
+    tasks = {}
+    collectgarbage()
+    for i = 1, 200 do
+      tasks[i] = lilac.create_task(function()
+        for j = 1, 200 do assert(not pcall(error, old[j])) end
+        error(old[i], 0)
+      end)
+    end
+    for i = 1, 200 do
+      assert.same({ false, old[i] }, { pcall(tasks[i].await, tasks[i]) })
+      assert.is_false(tasks[i]:cancelled())
+    end
+  end)
+end)
+
 describe("The own cancellation of a task", function()
   -- Runs body in a task, cancels it there, and returns how it ended and what it logged.
   local function cancelled_in(body)

@@ -96,6 +96,7 @@ static struct error *push_error(lua_State *L, int class_index) {
     error->magic = ERROR_MAGIC;
     error->class_index = (uint32_t)class_index;
     error->task = error->scope = NULL;
+    error->task_id = 0;
     error->origin.by = NULL;
     luaL_setmetatable(L, METATABLE);
     return error;

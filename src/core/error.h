@@ -20,7 +20,8 @@ struct cancel_origin {
 struct error {
     uint32_t magic;
     uint32_t class_index;
-    const void *task;  /* CancelledError: the task that it ends; an identity, never followed */
+    const void *task;  /* CancelledError: the task that it ends; an identity, never followed, … */
+    uint32_t task_id;  /* … and its number, as another task may come to the same address */
     const void *scope; /* CancelledError: the scope that asked, or NULL; an identity as well */
     struct cancel_origin origin;
 };

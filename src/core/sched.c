@@ -293,7 +293,7 @@ bool task_take_cancellation(lua_State *L, struct task *task) {
     }
     if (request) {
         lua_rawgeti(L, LUA_REGISTRYINDEX, request->message_ref);
-        error_new_cancelled(L, task, NULL, &request->origin);
+        error_new_cancelled(L, task, NULL, &request->origin)->task_id = task->id;
         task_drop_request(task);
         return true;
     }
@@ -302,7 +302,9 @@ bool task_take_cancellation(lua_State *L, struct task *task) {
     scope->delivered = true;
     task->pending--;
     lua_pushnil(L);
-    error_new_cancelled(L, task, scope, &scope->origin);
+    struct error *error = error_new_cancelled(L, task, scope, &scope->origin);
+    error->task_id = task->id;
+    scope->error = error;
     return true;
 }
 
@@ -322,9 +324,13 @@ bool task_was_deferred(struct task *task) {
     return deferred;
 }
 
+static bool is_cancellation_of(const struct error *error, const struct task *task) {
+    return error && error->task == task && error->task_id == task->id;
+}
+
 bool task_is_own_cancellation(lua_State *L, int index) {
-    struct error *error = error_test(L, index);
-    return error && error->task && error->task == slot_of(L)->runtime->current;
+    struct task *task = slot_of(L)->runtime->current;
+    return task && is_cancellation_of(error_test(L, index), task);
 }
 
 void task_rearm(lua_State *L, struct task *task, int index) {
@@ -370,8 +376,8 @@ static void recycle(struct runtime *runtime, lua_State *co) {
  * returns before it could take its cancellation is cancelled. */
 static enum future_state end_state(struct task *task, bool failed) {
     if (!failed) return task->request ? FUTURE_CANCELLED : FUTURE_DONE;
-    struct error *error = error_test(task->L, -1);
-    return error && error->task == task ? FUTURE_CANCELLED : FUTURE_FAILED;
+    bool cancelled = is_cancellation_of(error_test(task->L, -1), task);
+    return cancelled ? FUTURE_CANCELLED : FUTURE_FAILED;
 }
 
 /* Frees the slot; the coroutine on top of runtime->L is popped. */

@@ -59,8 +59,7 @@ bool scope_arm(struct scope *scope, uint64_t when_ns) {
 }
 
 bool scope_owns(lua_State *L, const struct scope *scope, int index) {
-    struct error *error = error_test(L, index);
-    return error && error->scope == scope;
+    return scope->error && error_test(L, index) == scope->error;
 }
 
 struct scope *scope_pending(const struct task *task) {

@@ -16,6 +16,7 @@ struct scope {
     bool requested : 1; /* it was cancelled */
     bool delivered : 1; /* and its error was raised */
     bool interrupt : 1; /* also stops code that computes without awaiting */
+    const struct error *error; /* that one, known by its address; never followed */
     struct cancel_origin origin;
 };
 
