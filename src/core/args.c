@@ -63,7 +63,7 @@ void args_callable(lua_State *L, int arg) {
     lua_pop(L, 1);
 }
 
-/* ---- options ------------------------------------------------------------------------------------ */
+/* ---- options --------------------------------------------------------------------------------- */
 
 static bool is_known(const char *name, const char *const *known) {
     for (; *known; known++) {

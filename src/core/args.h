@@ -13,18 +13,18 @@
 /* No deadline at all: what "infinite" seconds become. */
 #define NEVER_NS UINT64_MAX
 
-/* A duration in seconds, as nanoseconds: negative counts as 0, infinity and whatever does not fit as
- * NEVER_NS; NaN is refused. */
+/* A duration in seconds, as nanoseconds: negative counts as 0, infinity and whatever does not fit
+ * as NEVER_NS; NaN is refused. */
 uint64_t args_duration_ns(lua_State *L, int arg);
 
 /* The number of nanoseconds in so many seconds, clamped to 0 … NEVER_NS. NaN gives 0. */
 uint64_t seconds_to_ns(double seconds);
 
-/* An integer in min … max ("max 100" or "0 for no limit" go into `what`: "number of permits"). Floats
- * with an integer value are accepted, as everywhere in Lua. */
+/* An integer in min … max, which errors call `what`: "number of permits", "maxsize (0 for no
+ * limit)". Floats with an integer value are accepted, as everywhere in Lua. */
 lua_Integer args_integer(lua_State *L, int arg, const char *what, lua_Integer min, lua_Integer max);
 
-/* Any value but nil or none; otherwise "value expected". */
+/* Any value but nil or none; otherwise "<what>: value expected". */
 void args_value(lua_State *L, int arg, const char *what);
 
 /* A function or a callable object. */

@@ -6,14 +6,18 @@
 
 #define ERROR_MAGIC 0x4c664572u
 
-static const char METATABLE[] = "lilac.Error";
+static const char metatable_key;
 
-/* Parents stand before their children. */
+enum { FIELDS = 1, CAUSE = 2 }; /* uservalues */
+
+enum { CANCELLED = 1, TIMEOUT = 2 }; /* places in `classes` */
+
 static const struct {
     const char *name, *parent;
 } classes[] = {
     {"Error", NULL},
     {"CancelledError", "Error"},
+    {"TimeoutError", "OSError"}, /* as in Python, where ETIMEDOUT raises it too */
     {"InvalidStateError", "Error"},
     {"ClosedError", "Error"},
     {"ProcessError", "Error"},
@@ -26,7 +30,6 @@ static const struct {
     {"LimitOverrunError", "Error"},
     {"ExceptionGroup", "Error"},
     {"OSError", "Error"},
-    {"TimeoutError", "OSError"}, /* as in Python, where ETIMEDOUT raises it too */
     {"TLSError", "OSError"},
     {"DNSError", "OSError"},
     {"ConnectionError", "OSError"},
@@ -92,13 +95,14 @@ static const char *system_class(int code) {
 }
 
 static struct error *push_error(lua_State *L, int class_index) {
-    struct error *error = lua_newuserdatauv(L, sizeof *error, 1);
+    struct error *error = lua_newuserdatauv(L, sizeof *error, 2);
     error->magic = ERROR_MAGIC;
     error->class_index = (uint32_t)class_index;
     error->task = error->scope = NULL;
     error->task_id = 0;
     error->origin.by = NULL;
-    luaL_setmetatable(L, METATABLE);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &metatable_key);
+    lua_setmetatable(L, -2);
     return error;
 }
 
@@ -111,7 +115,7 @@ struct error *error_new(lua_State *L, const char *class_name) {
 
 struct error *error_new_cancelled(lua_State *L, const void *task, const void *scope,
                                   const struct cancel_origin *origin) {
-    struct error *error = push_error(L, class_find("CancelledError"));
+    struct error *error = push_error(L, CANCELLED);
     error->task = task;
     error->scope = scope;
     error->origin = *origin;
@@ -119,6 +123,14 @@ struct error *error_new_cancelled(lua_State *L, const void *task, const void *sc
     if (lua_isnil(L, -1)) lua_pop(L, 1);
     else error_set_field(L, -2, "message");
     return error;
+}
+
+void error_new_timeout(lua_State *L) {
+    struct error *cancelled = error_test(L, -1);
+    struct error *error = push_error(L, TIMEOUT);
+    error->origin = cancelled->origin;
+    lua_insert(L, -2);
+    lua_setiuservalue(L, -2, CAUSE);
 }
 
 void error_new_system(lua_State *L, int code) {
@@ -149,11 +161,15 @@ bool error_is(lua_State *L, int index, const char *class_name) {
 
 void error_set_field(lua_State *L, int index, const char *name) {
     index = lua_absindex(L, index);
-    if (lua_getiuservalue(L, index, 1) != LUA_TTABLE) {
+    if (strcmp(name, "cause") == 0) {
+        lua_setiuservalue(L, index, CAUSE);
+        return;
+    }
+    if (lua_getiuservalue(L, index, FIELDS) != LUA_TTABLE) {
         lua_pop(L, 1);
         lua_createtable(L, 0, 2);
         lua_pushvalue(L, -1);
-        lua_setiuservalue(L, index, 1);
+        lua_setiuservalue(L, index, FIELDS);
     }
     lua_insert(L, -2);
     lua_setfield(L, -2, name);
@@ -161,7 +177,8 @@ void error_set_field(lua_State *L, int index, const char *name) {
 }
 
 void error_push_field(lua_State *L, int index, const char *name) {
-    if (lua_getiuservalue(L, index, 1) != LUA_TTABLE) return;
+    bool is_cause = strcmp(name, "cause") == 0;
+    if (lua_getiuservalue(L, index, is_cause ? CAUSE : FIELDS) != LUA_TTABLE || is_cause) return;
     lua_getfield(L, -1, name);
     lua_remove(L, -2);
 }
@@ -176,29 +193,19 @@ void error_add_traceback(lua_State *L, int index, int level) {
     error_set_field(L, index, "traceback");
 }
 
-void cancel_origin_text(const struct cancel_origin *origin, char *text, size_t size) {
-    char by[64];
+struct cancel_origin cancel_origin_here(lua_State *L, const char *by, double seconds) {
+    return (struct cancel_origin){.by = by, .seconds = seconds, .place = place_of(L, 1)};
+}
+
+/* Pushes "timeout(5) at crawl.lua:10". */
+static const char *push_origin(lua_State *L, const struct cancel_origin *origin) {
+    char by[64], place[PLACE_TEXT];
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
     snprintf(by, sizeof by, origin->by, origin->seconds);
 #pragma GCC diagnostic pop
-    if (origin->line > 0) snprintf(text, size, "%s at %s:%d", by, origin->source, origin->line);
-    else snprintf(text, size, "%s", by);
-}
-
-void cancel_origin_here(lua_State *L, struct cancel_origin *origin, const char *by, double seconds,
-                        int level) {
-    origin->by = by;
-    origin->seconds = seconds;
-    origin->line = 0;
-    lua_Debug ar;
-    for (; lua_getstack(L, level, &ar); level++) {
-        lua_getinfo(L, "Sl", &ar);
-        if (ar.currentline <= 0) continue;
-        origin->line = ar.currentline;
-        memcpy(origin->source, ar.short_src, sizeof ar.short_src);
-        return;
-    }
+    place_text(origin->place, " at ", place, sizeof place);
+    return lua_pushfstring(L, "%s%s", by, place);
 }
 
 /* Pushes the message of the error at `index`: a cancellation tells first where it comes from. */
@@ -206,10 +213,15 @@ static void push_message(lua_State *L, int index, const struct error *error) {
     index = lua_absindex(L, index);
     error_push_field(L, index, "message");
     if (!error->origin.by) return;
-    char by[2 * LUA_IDSIZE];
-    cancel_origin_text(&error->origin, by, sizeof by);
-    if (lua_isnil(L, -1)) lua_pushfstring(L, "cancelled by %s", by);
-    else lua_pushfstring(L, "cancelled by %s: %s", by, luaL_tolstring(L, -1, NULL));
+    const char *by = push_origin(L, &error->origin);
+    if (error->class_index == TIMEOUT) {
+        if (lua_isnil(L, -2)) lua_pushfstring(L, "%s expired", by);
+        else lua_pushvalue(L, -2);
+    } else if (lua_isnil(L, -2)) {
+        lua_pushfstring(L, "cancelled by %s", by);
+    } else {
+        lua_pushfstring(L, "cancelled by %s: %s", by, luaL_tolstring(L, -2, NULL));
+    }
 }
 
 const char *error_push_text(lua_State *L, int index) {
@@ -324,9 +336,9 @@ int luaopen_lilac_errors(lua_State *L) {
                                     {"__tostring", error_tostring},
                                     {NULL, NULL}};
     static const luaL_Reg functions[] = {{"is", errors_is}, {"new", errors_new}, {NULL, NULL}};
-    luaL_newmetatable(L, METATABLE);
+    luaL_newmetatable(L, "lilac.Error");
     luaL_setfuncs(L, meta, 0);
-    lua_pop(L, 1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &metatable_key);
     luaL_newlib(L, functions);
     return 1;
 }

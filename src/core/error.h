@@ -7,23 +7,24 @@
 #define LILAC_ERROR_H
 
 #include "../lilac.h"
+#include "place.h"
 
 /* Where a cancellation comes from. */
 struct cancel_origin {
     const char *by; /* static: "task:cancel()", or with a %g for `seconds`: "timeout(%g)" */
     double seconds;
-    int line; /* 0: unknown */
-    char source[LUA_IDSIZE];
+    struct place place;
 };
 
-/* An error object. Its uservalue is the table of its fields, made when the first one is set. */
+/* An error object. Its uservalues are the table of its fields, made when the first one is set, and its
+ * `cause`. What can be told from the struct alone costs no table: cancellations and timeouts are many. */
 struct error {
     uint32_t magic;
     uint32_t class_index;
     const void *task;  /* CancelledError: the task that it ends; an identity, never followed, … */
     uint32_t task_id;  /* … and its number, as another task may come to the same address */
     const void *scope; /* CancelledError: the scope that asked, or NULL; an identity as well */
-    struct cancel_origin origin;
+    struct cancel_origin origin; /* of a CancelledError or of a scope's TimeoutError; by NULL: none */
 };
 
 /* Pops a message and pushes a new error of the named class. */
@@ -32,6 +33,9 @@ struct error *error_new(lua_State *L, const char *class_name);
 /* Pops a message (or nil) and pushes a CancelledError of `task` by `scope`. */
 struct error *error_new_cancelled(lua_State *L, const void *task, const void *scope,
                                   const struct cancel_origin *origin);
+
+/* Pops the CancelledError of an expired scope and pushes the TimeoutError that it becomes outside. */
+void error_new_timeout(lua_State *L);
 
 /* Pops a message that ends before its reason, "connect 127.0.0.1:1", and pushes the error that belongs
  * to the negative libuv code. */
@@ -56,12 +60,8 @@ void error_add_traceback(lua_State *L, int index, int level);
  * through __tostring, others by their type, "<no error object>" for nil. Never raises. */
 const char *error_push_text(lua_State *L, int index);
 
-/* Writes "timeout(5) at crawl.lua:10". */
-void cancel_origin_text(const struct cancel_origin *origin, char *text, size_t size);
-
-/* Fills in `by`, `seconds`, and the place of the innermost Lua function from `level` on. */
-void cancel_origin_here(lua_State *L, struct cancel_origin *origin, const char *by, double seconds,
-                        int level);
+/* An origin at the place of the Lua function that called the running C function. */
+struct cancel_origin cancel_origin_here(lua_State *L, const char *by, double seconds);
 
 /* Pushes the module `lilac.errors`. */
 int luaopen_lilac_errors(lua_State *L);

@@ -83,7 +83,7 @@ void future_end(lua_State *L, int index, enum future_state state, int count) {
     notify(future);
 }
 
-static void mark_taken(lua_State *L, struct future *future) {
+void future_mark_taken(lua_State *L, struct future *future) {
     future->taken = true;
     if (!future->reported) return;
     future->reported = false;
@@ -93,7 +93,7 @@ static void mark_taken(lua_State *L, struct future *future) {
 void future_push_error(lua_State *L, int index) {
     struct future *future = lua_touserdata(L, index);
     index = lua_absindex(L, index);
-    mark_taken(L, future);
+    future_mark_taken(L, future);
     if (lua_getiuservalue(L, index, 1) != LUA_TNIL || future->state != FUTURE_CANCELLED) return;
     /* Cancelled in plain C, where no object could be made. */
     static const struct cancel_origin origin = {.by = "future:cancel()"};

@@ -39,24 +39,15 @@ void task_text(const struct task *task, char *text, size_t size) {
 
 /* Pushes "crawl.lua:10", or "?", for the innermost Lua function of a parked task. */
 static void push_place(lua_State *L, struct task *task) {
-    lua_State *co = task->parked_on ? task->parked_in : NULL;
-    lua_Debug ar;
-    for (int level = 0; co && lua_getstack(co, level, &ar); level++) {
-        lua_getinfo(co, "Sl", &ar);
-        if (ar.currentline <= 0) continue;
-        lua_pushfstring(L, "%s:%d", ar.short_src, ar.currentline);
-        return;
-    }
-    lua_pushliteral(L, "?");
+    char text[PLACE_TEXT] = "";
+    if (task->parked_on) place_text(place_of(task->parked_in, 0), "", text, sizeof text);
+    lua_pushstring(L, *text ? text : "?");
 }
 
 static const char *created_at(lua_State *L, const struct task *task) {
-    if (task->created_line == 0) return lua_pushliteral(L, "");
-    struct runtime *runtime = task->runtime;
-    const char *source = task->created_source < runtime->source_count
-                             ? runtime->sources[task->created_source]
-                             : "?";
-    return lua_pushfstring(L, " created at %s:%d", source, (int)task->created_line);
+    char text[PLACE_TEXT];
+    place_text(task->created, " created at ", text, sizeof text);
+    return lua_pushstring(L, text);
 }
 
 static void add_task(lua_State *L, luaL_Buffer *buffer, struct task *task) {

@@ -42,10 +42,9 @@ static void on_wakeup(uv_async_t *wakeup) { (void)wakeup; }
 
 static void free_runtime(struct runtime *runtime) {
     clock_free(&runtime->clock);
-    for (uint32_t i = 0; i < runtime->source_count; i++) free(runtime->sources[i]);
-    free(runtime->sources);
-    free(runtime->tasks);
-    free(runtime->free_slots);
+    free(runtime->slots.free);
+    free(runtime->scope_slots.free);
+    free(runtime->coroutines);
 }
 
 /* The last word, from lua_close: by now the loop has run dry, unless Lua was closed without a
@@ -102,12 +101,11 @@ struct runtime *runtime_open(lua_State *L, const struct runtime_options *options
     lua_setmetatable(L, -2);
     luaL_ref(L, LUA_REGISTRYINDEX);
     runtime->tasks_ref = new_table_ref(L, NULL);
-    runtime->pool_ref = new_table_ref(L, NULL);
+    runtime->scopes_ref = new_table_ref(L, NULL);
     runtime->names_ref = new_table_ref(L, "k");
     runtime->tracebacks_ref = new_table_ref(L, "k");
     runtime->rethrown_ref = new_table_ref(L, "k");
     runtime->contexts_ref = new_table_ref(L, NULL);
-    runtime->scopes_ref = new_table_ref(L, NULL);
     runtime->failures_ref = new_table_ref(L, NULL);
     runtime->transparent_ref = new_table_ref(L, NULL);
     lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "sched.h"
+#include "slots.h"
 
 struct runtime_options {
     bool debug;
@@ -58,23 +59,20 @@ struct runtime {
     struct nesting *nesting;
     volatile sig_atomic_t turns; /* of the loop, so far: tells whether somebody holds it */
 
-    struct task **tasks; /* by slot, from 1; free slots are NULL */
-    uint32_t *free_slots;
-    uint32_t slots, slots_free, live;
-    uint32_t idle;      /* coroutines in the pool */
+    struct slots slots; /* of tasks */
+    lua_State **coroutines; /* by slot, from 1; NULL where a task would need a new one */
+    uint32_t live, idle;    /* slots with a task; free ones with a coroutine */
+    struct slots scope_slots;
     uint32_t last_id;
-    int tasks_ref, pool_ref; /* in the registry: tasks by slot, idle coroutines */
+    int tasks_ref, scopes_ref; /* in the registry: tasks and coroutines, scopes, by slot */
     int names_ref, tracebacks_ref, rethrown_ref; /* by task, weak keys */
     int contexts_ref; /* context variables, by the address of a live task */
-    int scopes_ref;   /* the objects of scopes that are entered, by the address of the scope */
     int task_meta_ref;
     int failures_ref;    /* failed tasks that nobody has taken yet, and when to report them */
     int transparent_ref; /* set of C functions that may be awaited across */
     int exception_handler_ref;
     lua_CFunction xpcall; /* ours: see report_hide_from_handlers */
     unsigned xpcalls;     /* so many are going on */
-    char **sources;     /* names of chunks that created tasks */
-    uint32_t source_count;
 
     lilac_handle handles; /* list head of all blocks */
     struct deadline report_deadline; /* when the oldest failure that nobody took is reported */

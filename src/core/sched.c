@@ -15,7 +15,6 @@
 #include "scope.h"
 
 #define MAX_IDLE_COROUTINES 4096
-#define MAX_SOURCES 1024
 
 static inline struct task *slot_of(lua_State *L) { return *(struct task **)lua_getextraspace(L); }
 
@@ -43,51 +42,47 @@ static int trampoline(lua_State *L) {
     return trampoline_done(L, status, 0);
 }
 
-static void reserve_slot(lua_State *L, struct runtime *runtime) {
-    if (runtime->slots_free > 0) return;
-    uint32_t slots = runtime->slots > 0 ? runtime->slots * 2 : 64;
-    struct task **tasks = realloc(runtime->tasks, slots * sizeof *tasks);
-    if (tasks) runtime->tasks = tasks;
-    uint32_t *free_slots = realloc(runtime->free_slots, slots * sizeof *free_slots);
-    if (free_slots) runtime->free_slots = free_slots;
-    if (!tasks || !free_slots) luaL_error(L, "create_task: not enough memory");
-    for (uint32_t slot = slots; slot > runtime->slots; slot--) {
-        tasks[slot - 1] = NULL;
-        free_slots[runtime->slots_free++] = slot;
+/* A slot has two places in the table of tasks: for its coroutine, which stays there for the next task
+ * when one has ended, and for the task. */
+static int coroutine_place(uint32_t slot) { return (int)slot * 2 - 1; }
+static int task_place(uint32_t slot) { return (int)slot * 2; }
+
+/* A slot's coroutine is also in runtime->coroutines, so that reusing it takes no look into the table. */
+static void grow_coroutines(lua_State *L, struct runtime *runtime) {
+    uint32_t had = runtime->slots.count;
+    if (!slots_reserve(&runtime->slots)) luaL_error(L, "create_task: not enough memory");
+    if (had == runtime->slots.count) return;
+    size_t size = runtime->slots.count * sizeof *runtime->coroutines;
+    lua_State **more = realloc(runtime->coroutines, size);
+    if (!more) luaL_error(L, "create_task: not enough memory");
+    runtime->coroutines = more;
+    for (uint32_t slot = had; slot < runtime->slots.count; slot++) more[slot] = NULL;
+}
+
+/* Gives the task on top of the stack a slot, with a coroutine that can take `count` arguments. */
+static void take_slot(lua_State *L, struct task *task, int count) {
+    struct runtime *runtime = task->runtime;
+    if (runtime->slots.free_count == 0) grow_coroutines(L, runtime);
+    uint32_t slot = runtime->slots.free[runtime->slots.free_count - 1];
+    lua_State *co = runtime->coroutines[slot - 1];
+    lua_rawgeti(L, LUA_REGISTRYINDEX, runtime->tasks_ref);
+    if (!co) {
+        co = lua_newthread(L);
+        lua_rawseti(L, -2, coroutine_place(slot));
+        runtime->coroutines[slot - 1] = co;
+        runtime->idle++;
     }
-    runtime->slots = slots;
-}
-
-/* Pushes a coroutine from the pool, or a new one. */
-static lua_State *push_coroutine(lua_State *L, struct runtime *runtime) {
-    if (runtime->idle == 0) return lua_newthread(L);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, runtime->pool_ref);
-    lua_rawgeti(L, -1, runtime->idle--);
-    lua_remove(L, -2);
-    return lua_tothread(L, -1);
-}
-
-/* The index of a chunk name, so that a task remembers where it was created in two bytes. */
-static uint16_t source_index(struct runtime *runtime, const char *name) {
-    for (uint32_t i = 0; i < runtime->source_count; i++)
-        if (strcmp(runtime->sources[i], name) == 0) return (uint16_t)i;
-    if (runtime->source_count == MAX_SOURCES) return MAX_SOURCES;
-    if (!runtime->sources) runtime->sources = malloc(MAX_SOURCES * sizeof *runtime->sources);
-    char *copy = runtime->sources ? strdup(name) : NULL;
-    if (!copy) return MAX_SOURCES;
-    runtime->sources[runtime->source_count] = copy;
-    return (uint16_t)runtime->source_count++;
-}
-
-static void note_creation(lua_State *L, struct runtime *runtime, struct task *task) {
-    lua_Debug ar;
-    for (int level = 0; level < 4 && lua_getstack(L, level, &ar); level++) {
-        lua_getinfo(L, "Sl", &ar);
-        if (ar.currentline <= 0) continue;
-        task->created_line = (uint32_t)ar.currentline;
-        task->created_source = source_index(runtime, ar.short_src);
-        return;
-    }
+    if (!lua_checkstack(co, count + LUA_MINSTACK)) luaL_error(L, "create_task: too many arguments");
+    lua_pushvalue(L, -2);
+    lua_rawseti(L, -2, task_place(slot)); /* the last thing here that can raise */
+    lua_pop(L, 1);
+    slots_take(&runtime->slots);
+    runtime->idle--;
+    runtime->live++;
+    *(struct task **)lua_getextraspace(co) = task;
+    task->L = co;
+    task->slot = slot;
+    task->id = ++runtime->last_id;
 }
 
 /* The context variables of a task are an immutable table: setting one makes a new table, so a new task
@@ -103,53 +98,37 @@ static void context_copy(lua_State *L, struct task *from, struct task *to) {
 
 struct task *task_create(lua_State *L, int count) {
     struct runtime *runtime = runtime_of(L);
-    reserve_slot(L, runtime);
     struct task *task = lua_newuserdatauv(L, sizeof *task, 1);
     memset(task, 0, sizeof *task);
     task->future.magic = TASK_MAGIC;
     task->runtime = runtime;
+    task->own.task = task;
+    task->created = place_of(L, 1);
     lua_rawgeti(L, LUA_REGISTRYINDEX, runtime->task_meta_ref);
     lua_setmetatable(L, -2);
-
-    lua_State *co = push_coroutine(L, runtime);
-    if (!lua_checkstack(co, count + LUA_MINSTACK)) luaL_error(L, "create_task: too many arguments");
-    lua_setiuservalue(L, -2, 1);
-    *(struct task **)lua_getextraspace(co) = task;
-    task->L = co;
-    task->own.task = task;
-    note_creation(L, runtime, task);
-
-    uint32_t slot = runtime->free_slots[runtime->slots_free - 1];
-    lua_rawgeti(L, LUA_REGISTRYINDEX, runtime->tasks_ref);
-    lua_pushvalue(L, -2);
-    lua_rawseti(L, -2, slot); /* the last thing here that can raise */
-    lua_pop(L, 1);
-    runtime->slots_free--;
-    runtime->live++;
-    runtime->tasks[slot - 1] = task;
-    task->slot = slot;
-    task->id = ++runtime->last_id;
-
+    take_slot(L, task, count);
     if (runtime->current && runtime->current->has_context)
         context_copy(L, runtime->current, task);
-
+    lua_State *co = task->L;
     lua_pushcfunction(co, trampoline);
     lua_pushcfunction(co, report_on_throw);
-    lua_insert(L, -count - 2);
-    lua_xmove(L, co, count + 1);
+    lua_xmove(L, co, count + 2); /* with the task itself, which comes back */
+    lua_xmove(co, L, 1);
     waitq_append(&runtime->ready, &task->own);
     return task;
 }
 
 void task_push(lua_State *L, struct task *task) {
     lua_rawgeti(L, LUA_REGISTRYINDEX, task->runtime->tasks_ref);
-    lua_rawgeti(L, -1, task->slot);
-    lua_remove(L, -2);
+    lua_rawgeti(L, -1, task_place(task->slot));
+    lua_replace(L, -2);
 }
 
 struct task *task_next(struct runtime *runtime, struct task *task) {
-    for (uint32_t slot = task ? task->slot : 0; slot < runtime->slots; slot++)
-        if (runtime->tasks[slot]) return runtime->tasks[slot];
+    for (uint32_t slot = task ? task->slot : 0; slot < runtime->slots.count; slot++) {
+        struct task *found = runtime->coroutines[slot] ? slot_of(runtime->coroutines[slot]) : NULL;
+        if (found && found != &runtime->root) return found;
+    }
     return NULL;
 }
 
@@ -239,6 +218,7 @@ static struct cancel_request *new_request(struct task *task) {
         luaL_unref(task->runtime->L, LUA_REGISTRYINDEX, request->error_ref);
     }
     request->message_ref = request->error_ref = LUA_NOREF;
+    request->own = false;
     return task->request = request;
 }
 
@@ -251,6 +231,7 @@ void task_cancel(struct task *task, const struct cancel_origin *origin, int mess
     }
     request->origin = *origin;
     request->message_ref = message_ref;
+    request->own = task == task->runtime->current;
     task_interrupt(task);
 }
 
@@ -347,59 +328,52 @@ void task_refuse_cycle(lua_State *L, struct task *holder) {
     struct task *self = slot_of(L);
     bool has_deadline = scope_has_deadline(self);
     struct task *at = holder;
+    uint32_t steps = 0; /* a circle without self may be there already, if it had a deadline once */
     for (; at && at != self && !has_deadline; at = at->op->holder(at->parked_on)) {
         has_deadline = scope_has_deadline(at);
-        if (!at->parked_on || !at->op->holder) return;
+        if (!at->parked_on || !at->op->holder || ++steps > self->runtime->live) return;
     }
     if (at && !has_deadline) refuse_cycle(L, self, holder);
 }
 
 /* ---- running and ending ------------------------------------------------------------------------- */
 
-/* Puts the coroutine back into the pool, clean; rt->L has it on top, and loses it. */
-static void recycle(struct runtime *runtime, lua_State *co) {
-    lua_State *L = runtime->L;
-    lua_settop(co, 0);
-    *(struct task **)lua_getextraspace(co) = &runtime->root;
-    interrupt_unplant(runtime, co);
-    if (runtime->idle >= MAX_IDLE_COROUTINES || lua_gethook(co)) {
-        lua_pop(L, 1);
-        return;
-    }
-    lua_rawgeti(L, LUA_REGISTRYINDEX, runtime->pool_ref);
-    lua_insert(L, -2);
-    lua_rawseti(L, -2, ++runtime->idle);
-    lua_pop(L, 1);
-}
-
-/* How a task ends that returned, or whose error is on top of its coroutine. As in asyncio, a task that
- * returns before it could take its cancellation is cancelled. */
+/* How a task ends that returned, or whose error is on top of its coroutine. A cancellation that came with
+ * the result of its last await comes too late, as the result would be lost; one that the task asked for
+ * itself and then returned, counts, as in asyncio. */
 static enum future_state end_state(struct task *task, bool failed) {
-    if (!failed) return task->request ? FUTURE_CANCELLED : FUTURE_DONE;
+    if (!failed) return task->request && task->request->own ? FUTURE_CANCELLED : FUTURE_DONE;
     bool cancelled = is_cancellation_of(error_test(task->L, -1), task);
     return cancelled ? FUTURE_CANCELLED : FUTURE_FAILED;
 }
 
-/* Frees the slot; the coroutine on top of runtime->L is popped. */
-static void release(struct runtime *runtime, struct task *task, lua_State *co) {
-    lua_State *L = runtime->L;
-    task->L = NULL;
-    if (task->has_context) context_copy(L, NULL, task);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, runtime->tasks_ref);
-    lua_pushnil(L);
-    lua_rawseti(L, -2, task->slot);
-    lua_pop(L, 1);
-    runtime->tasks[task->slot - 1] = NULL;
-    runtime->free_slots[runtime->slots_free++] = task->slot;
+/* Frees the slot of a task that has ended; its coroutine is kept for the next, clean, when there are not
+ * too many already. The table of tasks is at `tasks` in L. */
+static void give_slot(lua_State *L, struct task *task, int tasks) {
+    struct runtime *runtime = task->runtime;
+    lua_State *co = task->L;
+    lua_settop(co, 0);
+    *(struct task **)lua_getextraspace(co) = &runtime->root;
+    interrupt_unplant(runtime, co);
+    lua_pushboolean(L, 0);
+    lua_rawseti(L, tasks, task_place(task->slot));
+    if (runtime->idle >= MAX_IDLE_COROUTINES || lua_status(co) != LUA_OK || lua_gethook(co)) {
+        runtime->coroutines[task->slot - 1] = NULL;
+        lua_pushboolean(L, 0);
+        lua_rawseti(L, tasks, coroutine_place(task->slot));
+    } else {
+        runtime->idle++;
+    }
+    slots_give(&runtime->slots, task->slot);
     runtime->live--;
     task->slot = 0;
-    recycle(runtime, co);
+    task->L = NULL;
 }
 
 void task_end(struct task *task, bool failed, int count) {
     struct runtime *runtime = task->runtime;
     lua_State *L = runtime->L, *co = task->L;
-    int top = lua_gettop(L);
+    int tasks = lua_gettop(L) + 1, object = tasks + 1;
     luaL_checkstack(L, count + 8, "too many results");
     enum future_state state = end_state(task, failed);
     if (state == FUTURE_CANCELLED && !failed) {
@@ -407,19 +381,17 @@ void task_end(struct task *task, bool failed, int count) {
         count = 1;
         task_take_cancellation(co, task);
     }
-    scope_leave_all(task);
-    task_drop_request(task);
-    task_push(L, task);
+    if (task->scope) scope_leave_all(task);
+    if (task->request) task_drop_request(task);
+    if (task->has_context) context_copy(L, NULL, task);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, runtime->tasks_ref);
+    lua_rawgeti(L, tasks, task_place(task->slot));
     lua_xmove(co, L, count);
-    lua_pushthread(co);
-    lua_xmove(co, L, 1);
-    lua_insert(L, top + 1);
     bool awaited = task->future.waiters != NULL;
-    future_end(L, top + 2, state, count);
-    lua_insert(L, top + 1);
-    release(runtime, task, co);
-    if (state == FUTURE_FAILED && !awaited) report_failure(L, top + 1);
-    lua_settop(L, top);
+    future_end(L, object, state, count);
+    give_slot(L, task, tasks);
+    if (state == FUTURE_FAILED && !awaited) report_failure(L, object);
+    lua_settop(L, tasks - 1);
 }
 
 void task_resume(struct task *task) {

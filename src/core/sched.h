@@ -46,6 +46,7 @@ struct cancel_request {
     struct cancel_origin origin;
     int message_ref; /* in the registry, or LUA_NOREF */
     int error_ref;   /* an error to raise in place of a CancelledError, or LUA_NOREF */
+    bool own;        /* the task asked for it itself */
 };
 
 struct task {
@@ -60,6 +61,7 @@ struct task {
     union {
         struct deadline deadline; /* while it sleeps */
         struct future *awaits;    /* while it awaits */
+        lua_State *exchanges;     /* while it waits in a queue: the coroutine to exchange with */
     };
 
     struct scope *scope;            /* the innermost one it is in */
@@ -67,10 +69,9 @@ struct task {
     uint16_t cancelling;            /* task:cancel() less task:uncancel() */
     uint16_t pending;               /* cancellations to raise: the request, and scopes */
 
-    uint32_t slot; /* in runtime->tasks while it lives, else 0 */
+    uint32_t slot; /* while it lives, else 0 */
     uint32_t id;
-    uint32_t created_line;
-    uint16_t created_source; /* in runtime->sources */
+    struct place created; /* by the line that called create_task */
     bool started : 1;
     bool raise : 1;       /* its wait was undone: resume into the pending cancellation */
     bool deferred : 1;    /* cancelled while its op goes on to an end: op->done sees to it */
@@ -97,6 +98,9 @@ static inline struct task *future_task(struct future *future) {
 /* Ends a pending future: its `count` results (or one error) are on top of the stack, and popped; the
  * future itself is at `index`. Wakes and notifies whoever waits. */
 void future_end(lua_State *L, int index, enum future_state state, int count);
+
+/* Somebody has seen the outcome. */
+void future_mark_taken(lua_State *L, struct future *future);
 
 /* Pushes the results of the ended future at `index`, or raises its error; marks it taken. */
 int future_take(lua_State *L, int index);

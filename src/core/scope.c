@@ -2,27 +2,34 @@
 
 #include "interrupt.h"
 
-void scope_enter(lua_State *L, int index, struct scope *scope) {
+void scope_enter(lua_State *L, struct scope *scope) {
     struct task *task = task_running(L);
-    index = lua_absindex(L, index);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, task->runtime->scopes_ref);
-    lua_pushvalue(L, index);
-    lua_rawsetp(L, -2, scope);
+    struct runtime *runtime = task->runtime;
+    if (!slots_reserve(&runtime->scope_slots)) luaL_error(L, "not enough memory");
+    uint32_t slot = runtime->scope_slots.free[runtime->scope_slots.free_count - 1];
+    lua_rawgeti(L, LUA_REGISTRYINDEX, runtime->scopes_ref);
+    lua_pushvalue(L, -2);
+    lua_rawseti(L, -2, slot); /* the last thing here that can raise */
     lua_pop(L, 1);
+    scope->slot = slots_take(&runtime->scope_slots);
     scope->task = task;
     scope->deadline.kind = DEADLINE_SCOPE;
     scope->outer = task->scope;
     if (scope->outer) scope->outer->inner = scope;
     task->scope = scope;
-    if (scope->interrupt) interrupt_watch(task->runtime);
+    if (scope->interrupt) interrupt_watch(runtime);
 }
 
 void scope_exit(lua_State *L, struct scope *scope) {
     scope_leave(scope);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, runtime_of(L)->scopes_ref);
-    lua_pushnil(L);
-    lua_rawsetp(L, -2, scope);
+    if (scope->slot == 0) return;
+    struct runtime *runtime = runtime_of(L);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, runtime->scopes_ref);
+    lua_pushboolean(L, 0);
+    lua_rawseti(L, -2, scope->slot);
     lua_pop(L, 1);
+    slots_give(&runtime->scope_slots, scope->slot);
+    scope->slot = 0;
 }
 
 void scope_leave(struct scope *scope) {
@@ -76,7 +83,7 @@ bool scope_has_deadline(const struct task *task) {
 }
 
 void scope_leave_all(struct task *task) {
-    while (task->scope) scope_leave(task->scope);
+    while (task->scope) scope_exit(task->runtime->L, task->scope);
 }
 
 void scope_on_deadline(struct deadline *deadline) {

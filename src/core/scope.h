@@ -13,6 +13,7 @@ struct scope {
     struct task *task; /* NULL: not entered, or left */
     struct scope *outer, *inner;
     struct deadline deadline;
+    uint32_t slot; /* of its object, among the anchors */
     bool requested : 1; /* it was cancelled */
     bool delivered : 1; /* and its error was raised */
     bool interrupt : 1; /* also stops code that computes without awaiting */
@@ -20,9 +21,9 @@ struct scope {
     struct cancel_origin origin;
 };
 
-/* Enters the running task into a zeroed scope whose origin is set. The object that holds it is at
- * `index`, and is kept alive until scope_exit. */
-void scope_enter(lua_State *L, int index, struct scope *scope);
+/* Enters the running task into a zeroed scope whose origin is set. The object that holds it is on top
+ * of the stack, and is kept alive until scope_exit. */
+void scope_enter(lua_State *L, struct scope *scope);
 
 /* Leaves it, and lets go of the object. Twice is fine. */
 void scope_exit(lua_State *L, struct scope *scope);
@@ -48,7 +49,7 @@ struct scope *scope_pending(const struct task *task);
 /* Whether the task is in a scope with a deadline. */
 bool scope_has_deadline(const struct task *task);
 
-/* Unlinks all scopes of a task that has ended: a generator may have left one behind. */
+/* Leaves all scopes of a task that has ended: a generator may have left one behind. */
 void scope_leave_all(struct task *task);
 
 void scope_on_deadline(struct deadline *deadline);

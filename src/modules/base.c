@@ -107,8 +107,7 @@ static int base_exit(lua_State *L) {
     }
     if (!runtime->exiting) runtime->exit_code = code;
     runtime->exiting = true;
-    struct cancel_origin origin;
-    cancel_origin_here(L, &origin, "os.exit()", 0, 1);
+    struct cancel_origin origin = cancel_origin_here(L, "os.exit()", 0);
     if (!task) { /* a callback */
         lua_pushnil(L);
         error_new_cancelled(L, runtime, NULL, &origin);

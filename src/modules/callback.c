@@ -187,10 +187,9 @@ int callback_remove(lua_State *L, int future_index, int function) {
     function = lua_absindex(L, function);
     int removed = 0;
     lua_rawgetp(L, LUA_REGISTRYINDEX, &pending_key);
-    lilac_wait *node = future->waiters, *first = node;
-    for (bool more = node != NULL; more;) {
-        lilac_wait *next = node->next;
-        more = next != first;
+    lilac_wait *node = future->waiters, *last = node ? node->prev : NULL, *next;
+    for (; node; node = next) {
+        next = node != last ? node->next : NULL;
         struct watch *watch = container_of(node, struct watch, node);
         if (!node->task && watch->ended == on_ended) {
             struct callback *callback = container_of(watch, struct callback, watch);
@@ -205,7 +204,6 @@ int callback_remove(lua_State *L, int future_index, int function) {
             }
             lua_pop(L, 3);
         }
-        node = next;
     }
     lua_pop(L, 1);
     return removed;

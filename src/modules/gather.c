@@ -33,6 +33,7 @@ static void cancel_all(struct gather *gather, const struct cancel_origin *origin
 static void on_child_ended(struct watch *watch, struct future *child) {
     struct gather *gather = container_of(watch - watch->index, struct gather, watches);
     gather->pending--;
+    if (child->state != FUTURE_DONE) child->taken = true;
     if (child->state != FUTURE_DONE && !gather->return_exceptions && gather->first_failed == 0) {
         gather->first_failed = watch->index + 1;
         static const struct cancel_origin origin = {.by = "gather, as another failed"};
@@ -47,15 +48,13 @@ static bool gather_cancel(lilac_wait *wait) {
     return false;
 }
 
-/* Unlinks the block. The errors of the children, those to come too, are gather's. */
-static void let_go(lua_State *L, struct gather *gather) {
-    for (int i = 0; i < gather->count; i++) {
+/* Unlinks the block from those that go on; gather answers for their errors too. */
+static void let_go(struct gather *gather) {
+    for (int i = 0; i < gather->count && gather->pending > 0; i++) {
+        struct future *child = gather->watches[i].future;
+        if (!child) continue;
+        child->adopted = true;
         future_unwatch(&gather->watches[i]);
-        lua_rawgeti(L, CHILDREN, i + 1);
-        struct future *child = lua_touserdata(L, -1);
-        if (child->state == FUTURE_PENDING) child->adopted = true;
-        else child->taken = true;
-        lua_pop(L, 1);
     }
 }
 
@@ -96,7 +95,7 @@ static int gather_done(lua_State *L, lilac_wait *wait) {
     (void)wait;
     struct gather *gather = lua_touserdata(L, BLOCK);
     struct task *task = task_running(L);
-    let_go(L, gather);
+    let_go(gather);
     bool deferred = task && task_was_deferred(task);
     if (deferred) {
         bool failed = false;
@@ -136,8 +135,9 @@ static void check_item(lua_State *L, int arg, int item) {
 static int collect(lua_State *L, bool as_table) {
     if (as_table) {
         lua_Integer length = luaL_len(L, 1);
-        luaL_argcheck(L, length < INT_MAX / 2, 1, "the list is too long");
-        lua_createtable(L, (int)length, 0);
+        luaL_argcheck(L, length >= 0 && length < INT_MAX / 2, 1,
+                      "a list expected, of which # gives the length");
+        lua_createtable(L, (int)(lua_rawlen(L, 1) % INT_MAX), 0); /* # may be a metamethod, and lie */
         for (int i = 1; i <= length; i++) {
             lua_geti(L, 1, i);
             check_item(L, 1, i);
@@ -169,7 +169,11 @@ static void start(lua_State *L, struct gather *gather) {
         if (child->state == FUTURE_PENDING) {
             future_watch(child, watch);
             gather->pending++;
-        } else if (child->state != FUTURE_DONE && !gather->return_exceptions &&
+            lua_pop(L, 1);
+            continue;
+        }
+        future_mark_taken(L, child);
+        if (child->state != FUTURE_DONE && !gather->return_exceptions &&
                    gather->first_failed == 0) {
             gather->first_failed = i + 1;
         }
@@ -197,8 +201,7 @@ static int lilac_gather(lua_State *L) {
                               .cancel_on_error = cancel_on_error};
     start(L, gather);
     if (gather->first_failed != 0 && cancel_on_error) {
-        struct cancel_origin origin;
-        cancel_origin_here(L, &origin, "gather, as another failed", 0, 1);
+        struct cancel_origin origin = cancel_origin_here(L, "gather, as another failed", 0);
         cancel_all(gather, &origin);
     }
     bool failed_at_once = gather->first_failed != 0 && !gather->cancelled;

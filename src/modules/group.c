@@ -112,8 +112,7 @@ static int group_create_task(lua_State *L) {
 /* tg:cancel([msg]): cancels the children; in the function form the body too, quietly */
 static int group_cancel(lua_State *L) {
     struct group *group = check_group(L, 1);
-    struct cancel_origin origin;
-    cancel_origin_here(L, &origin, "TaskGroup:cancel()", 0, 1);
+    struct cancel_origin origin = cancel_origin_here(L, "TaskGroup:cancel()", 0);
     cancel_members(group, &origin);
     if (group->quiet && !group->closing) scope_cancel(&group->scope);
     return 0;
@@ -176,6 +175,7 @@ static bool settle(lua_State *L, struct group *group) {
 /* Parks until the children have ended; a cancellation that is pending already reaches them first. */
 static int join(lua_State *L, struct group *group, const lilac_op *op) {
     struct task *task = task_able_to_wait(L);
+    lilac_refuse_second(L, &group->wait, "close the TaskGroup");
     group->closing = true;
     if (task->pending > 0 && !group->interrupted) {
         group->interrupted = true;
@@ -211,6 +211,7 @@ static int group_close(lua_State *L) {
     struct group *group = check_group(L, 1);
     lua_settop(L, 2);
     if (group->closed) return 0;
+    lilac_refuse_second(L, &group->wait, "close the TaskGroup");
     if (!lua_isnil(L, 2)) abort_members(L, group);
     return join(L, group, &op_close);
 }
@@ -257,9 +258,9 @@ static int lilac_group(lua_State *L) {
     list_init(&group->members);
     group->errors_ref = LUA_NOREF;
     group->quiet = !lua_isnil(L, 1);
-    cancel_origin_here(L, &group->origin, "TaskGroup, as a task of it failed", 0, 1);
+    group->origin = cancel_origin_here(L, "TaskGroup, as a task of it failed", 0);
     group->scope.origin = group->origin;
-    scope_enter(L, -1, &group->scope);
+    scope_enter(L, &group->scope);
     if (!group->quiet) return 1;
     lua_insert(L, 1);
     lua_pushvalue(L, 1);
@@ -285,6 +286,21 @@ static int group_start(lua_State *L) {
     return lua_gettop(L);
 }
 
+/* Left behind by a generator, or at the end: the children go on without it. */
+static int group_gc(lua_State *L) {
+    struct group *group = check_group(L, 1);
+    struct list *link;
+    while ((link = list_shift(&group->members))) {
+        struct member *member = container_of(link, struct member, link);
+        future_unwatch(&member->watch);
+        free(member);
+    }
+    luaL_unref(L, LUA_REGISTRYINDEX, group->errors_ref);
+    group->errors_ref = LUA_NOREF;
+    group->closed = true;
+    return 0;
+}
+
 static int group_tostring(lua_State *L) {
     struct group *group = check_group(L, 1);
     lua_pushstring(L, group->closed ? "closed" : group->aborted ? "shutting down" : "open");
@@ -297,7 +313,7 @@ int luaopen_lilac_group(lua_State *L) {
                                        {"cancel", group_cancel},
                                        {NULL, NULL}};
     static const luaL_Reg meta[] = {
-        {"__close", group_close}, {"__tostring", group_tostring}, {NULL, NULL}};
+        {"__close", group_close}, {"__gc", group_gc}, {"__tostring", group_tostring}, {NULL, NULL}};
     static const luaL_Reg functions[] = {{"TaskGroup", lilac_group}, {NULL, NULL}};
     object_class(L, "lilac.TaskGroup", methods, meta);
     luaL_newlib(L, functions);

@@ -33,7 +33,7 @@ struct condition {
 static const struct object_type lock_type = {"Lock", sizeof(struct lock)};
 static const struct object_type condition_type = {"Condition", sizeof(struct condition)};
 
-/* ---- Lock --------------------------------------------------------------------------------------- */
+/* ---- Lock ------------------------------------------------------------------------------------ */
 
 /* The owner, if it can still go on and release the lock. */
 static struct task *lock_owner(const struct lock *lock) {
@@ -161,7 +161,7 @@ static int lock_new(lua_State *L) {
     return 1;
 }
 
-/* ---- Condition ---------------------------------------------------------------------------------- */
+/* ---- Condition ------------------------------------------------------------------------------- */
 
 /* One task in Condition:wait. A userdata on its stack, so that the cancel hook finds the lock. */
 struct condition_wait {
@@ -338,7 +338,7 @@ static int condition_new(lua_State *L) {
     return 1;
 }
 
-/* ---- the module --------------------------------------------------------------------------------- */
+/* ---- the module ------------------------------------------------------------------------------ */
 
 static const luaL_Reg lock_methods[] = {
     {"acquire", lock_acquire},

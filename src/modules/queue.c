@@ -60,7 +60,7 @@ static void items_renew(lua_State *L, struct queue *queue) {
     queue->changes++;
 }
 
-/* ---- first in, first out: a ring ---------------------------------------------------------------- */
+/* ---- first in, first out: a ring ------------------------------------------------------------- */
 
 static void ring_grow(lua_State *L, struct queue *queue) {
     lua_Integer capacity = queue->capacity;
@@ -95,7 +95,7 @@ static void ring_take(lua_State *L, struct queue *queue) {
 
 static const struct order fifo = {.add = ring_add, .take = ring_take};
 
-/* ---- last in, first out: a stack ---------------------------------------------------------------- */
+/* ---- last in, first out: a stack ------------------------------------------------------------- */
 
 static void stack_add(lua_State *L, struct queue *queue) {
     lua_getiuservalue(L, 1, ITEMS);
@@ -114,7 +114,7 @@ static void stack_take(lua_State *L, struct queue *queue) {
 
 static const struct order lifo = {.add = stack_add, .take = stack_take};
 
-/* ---- by priority: a binary heap ----------------------------------------------------------------- */
+/* ---- by priority: a binary heap -------------------------------------------------------------- */
 
 /* The node i of the heap, from 1, is the item in slot 2i - 1 and its number in slot 2i. The numbers
  * count up: of equal items, the one with the lower number came first. `items` is the index of the
@@ -193,11 +193,14 @@ static void heap_take(lua_State *L, struct queue *queue) {
     lua_Integer last = queue->count, hole = 1;
     lua_getiuservalue(L, 1, ITEMS);
     lua_getiuservalue(L, 1, LESS);
-    /* The last node looks for its place, from the root down, among those before it. */
+    /* The last node takes the root's place: down the path of the lesser children to a leaf, then up
+     * to where it belongs, which is near. Comparing it on the way down would take twice as long. */
     for (lua_Integer child = 2; child < last; child = 2 * hole) {
         if (child + 1 < last && heap_precedes(L, queue, items, child + 1, child)) child++;
-        if (!heap_precedes(L, queue, items, child, last)) break;
         hole = child;
+    }
+    while (hole > 1 && heap_precedes(L, queue, items, last, hole)) {
+        hole /= 2;
     }
     /* Nothing raises from here on. */
     lua_rawgeti(L, items, 1);
@@ -218,7 +221,7 @@ static void heap_take(lua_State *L, struct queue *queue) {
 
 static const struct order priority = {.add = heap_add, .take = heap_take, .compares = true};
 
-/* ---- put and get, when they need not wait ------------------------------------------------------- */
+/* ---- put and get, when they need not wait ---------------------------------------------------- */
 
 static struct queue *check(lua_State *L) {
     return object_check(L, 1, &queue_type);
@@ -236,7 +239,7 @@ static int throw_shut_down(lua_State *L, const char *op) {
 static void put(lua_State *L, struct queue *queue) {
     lilac_wait *getter = waitq_first(&queue->getters);
     if (getter) {
-        lua_xmove(L, getter->task->parked_in, 1);
+        lua_xmove(L, getter->task->exchanges, 1);
         waitq_wake_one(&queue->getters);
     } else {
         queue->order->add(L, queue);
@@ -251,26 +254,32 @@ static int put_protected(lua_State *L) {
     return 0;
 }
 
-/* After a place became free: puts the item of the first putter, on behalf of it. Raises nothing. */
+/* As `put`; false where the comparison failed. */
+static bool try_put(lua_State *L, struct queue *queue) {
+    if (!queue->order->compares) {
+        put(L, queue);
+        return true;
+    }
+    lua_pushcfunction(L, put_protected);
+    lua_pushvalue(L, 1);
+    lua_rotate(L, -3, -1);
+    if (lua_pcall(L, 2, 0, 0) == LUA_OK) return true;
+    /* An interrupt of the comparison is meant for this task. */
+    if (task_is_own_cancellation(L, -1)) task_rearm(L, task_running(L), -1);
+    lua_pop(L, 1);
+    return false;
+}
+
+/* After a place became free: puts the item of the first putter, on behalf of it. Where that fails,
+ * the putter will try itself, and meet the error; the place is the next one's. */
 static void admit_putter(lua_State *L, struct queue *queue) {
     lilac_wait *wait;
     while (has_room(queue) && (wait = waitq_first(&queue->putters))) {
-        lua_State *putter = wait->task->parked_in; /* its stack: [queue, item] */
+        lua_State *putter = wait->task->exchanges; /* its stack: [queue, item] */
         waitq_unlink(wait);                        /* a comparison may call the queue */
-        if (queue->order->compares) {
-            lua_pushcfunction(L, put_protected);
-            lua_pushvalue(L, 1);
-        }
         lua_pushvalue(putter, 2);
         lua_xmove(putter, L, 1);
-        if (!queue->order->compares) {
-            put(L, queue);
-            lua_settop(putter, 1);
-        } else if (lua_pcall(L, 2, 0, 0) == LUA_OK) {
-            lua_settop(putter, 1);
-        } else {
-            lua_xmove(L, putter, 1); /* the error is the putter's, and the place the next one's */
-        }
+        if (try_put(L, queue)) lua_settop(putter, 1);
         lilac_wake(wait);
     }
 }
@@ -306,7 +315,13 @@ static int queue_get_nowait(lua_State *L) {
     return 1;
 }
 
-/* ---- put, get and join, when they wait ---------------------------------------------------------- */
+/* ---- put, get and join, when they wait ------------------------------------------------------- */
+
+/* Parks until somebody has exchanged an item with this coroutine, or the queue is shut down. */
+static int park(lua_State *L, struct waitq *waiters, const lilac_op *op) {
+    task_running(L)->exchanges = L;
+    return waitq_park(L, waiters, op);
+}
 
 static void describe(const struct queue *queue, char *text, size_t size) {
     if (queue->maxsize == 0) {
@@ -321,15 +336,18 @@ static void put_describe(lilac_wait *wait, char *text, size_t size) {
     describe(container_of(waitq_of(wait), struct queue, putters), text, size);
 }
 
-/* The stack: [queue] when a getter has put the item, [queue, item, error] when it could not compare
- * it, [queue, item] after a shutdown. */
+/* The stack: [queue] when a getter has put the item, [queue, item] after a shutdown, or when the
+ * item could not be compared. */
 static int put_done(lua_State *L, lilac_wait *wait) {
-    (void)wait;
-    switch (lua_gettop(L)) {
-    case 1: return 0;
-    case 2: return throw_shut_down(L, "put");
-    default: return lua_error(L);
+    struct queue *queue = check(L);
+    if (lua_gettop(L) == 1) return 0;
+    if (queue->shut) return throw_shut_down(L, "put");
+    if (!has_room(queue)) {
+        lilac_checkpoint(L);
+        return park(L, &queue->putters, wait->task->op);
     }
+    put(L, queue);
+    return 0;
 }
 
 static const lilac_op put_op = {
@@ -345,7 +363,7 @@ static int queue_put(lua_State *L) {
     lua_settop(L, 2);
     lilac_checkpoint(L);
     if (queue->shut) return throw_shut_down(L, "put");
-    if (!has_room(queue)) return waitq_park(L, &queue->putters, &put_op);
+    if (!has_room(queue)) return park(L, &queue->putters, &put_op);
     put(L, queue);
     return 0;
 }
@@ -373,7 +391,7 @@ static int queue_get(lua_State *L) {
     lilac_checkpoint(L);
     if (queue->count == 0) {
         if (queue->shut) return throw_shut_down(L, "get");
-        return waitq_park(L, &queue->getters, &get_op);
+        return park(L, &queue->getters, &get_op);
     }
     get(L, queue);
     return 1;
@@ -397,7 +415,7 @@ static int queue_next(lua_State *L) {
     lua_settop(L, 1);
     lilac_checkpoint(L);
     if (queue->count == 0) {
-        return queue->shut ? 0 : waitq_park(L, &queue->getters, &next_op);
+        return queue->shut ? 0 : park(L, &queue->getters, &next_op);
     }
     get(L, queue);
     return 1;
@@ -464,7 +482,7 @@ static int queue_shutdown(lua_State *L) {
     return 0;
 }
 
-/* ---- the rest ----------------------------------------------------------------------------------- */
+/* ---- the rest -------------------------------------------------------------------------------- */
 
 static int queue_qsize(lua_State *L) {
     lua_pushinteger(L, check(L)->count);

@@ -14,7 +14,7 @@
 
 enum { SUBJECT_SIZE = 128, BUFS = 16 };
 
-/* Both park again from their own continuations. */
+/* Their continuations may park again. */
 static const lilac_op read_op, write_op, flush_op, shutdown_op;
 
 static struct stream *stream_check(lua_State *L, const char *op) {
@@ -180,18 +180,17 @@ static void read_describe(lilac_wait *wait, char *text, size_t size) {
     stream->ops->subject(stream, text, size);
 }
 
-/* Answers the reader or parks it; again after each wake, as another task may have come in between.
- */
-static int read_done(lua_State *L, lilac_wait *wait) {
-    struct stream *stream = stream_check(L, "read");
+static void refuse_second_reader(lua_State *L, const struct stream *stream) {
+    char what[SUBJECT_SIZE] = "read ";
+    stream->ops->subject(stream, what + 5, sizeof what - 5);
+    lilac_refuse_second(L, &stream->reader, what);
+}
+
+/* Answers the reader or parks it. */
+static int read_answer(lua_State *L, struct stream *stream) {
     struct stream_want want = want_at_stack(L);
     size_t size;
-    (void)wait;
-    if (lilac_waiting(&stream->reader)) {
-        char what[SUBJECT_SIZE] = "read ";
-        stream->ops->subject(stream, what + 5, sizeof what - 5);
-        lilac_refuse_second(L, &stream->reader, what);
-    }
+    if (lilac_waiting(&stream->reader)) refuse_second_reader(L, stream);
     switch (stream_answer(stream, &want, &size)) {
     case ANSWER_BYTES: return push_received(L, stream, size, want.format == WANT_LINE);
     case ANSWER_TOO_LONG: return raise_too_long(L, stream);
@@ -208,15 +207,21 @@ static int read_done(lua_State *L, lilac_wait *wait) {
     return lilac_park(L, &stream->reader, &read_op);
 }
 
+/* Begins anew: another task may have read, or closed the stream, between the wake and now. */
+static int read_done(lua_State *L, lilac_wait *wait) {
+    (void)wait;
+    return read_answer(L, stream_check(L, "read"));
+}
+
 static const lilac_op read_op = {
     .name = "stream:read", .cancel = read_cancel, .done = read_done, .describe = read_describe};
 
 /* All reads come here with what they want at 2. */
-static int read_begin(lua_State *L, enum stream_format format) {
+static int read_begin(lua_State *L, struct stream *stream, enum stream_format format) {
     lilac_checkpoint(L);
     lua_settop(L, 2);
     lua_pushinteger(L, format);
-    return read_done(L, NULL);
+    return read_answer(L, stream);
 }
 
 /* The format argument at 2, as io has it; the default is "l". */
@@ -242,32 +247,32 @@ static enum stream_format check_format(lua_State *L) {
 }
 
 static int stream_read(lua_State *L) {
-    stream_check(L, "read");
-    return read_begin(L, check_format(L));
+    struct stream *stream = stream_check(L, "read");
+    return read_begin(L, stream, check_format(L));
 }
 
 static int stream_read_some(lua_State *L) {
-    stream_check(L, "read_some");
+    struct stream *stream = stream_check(L, "read_some");
     if (lua_isnoneornil(L, 2)) {
         lua_settop(L, 1);
         lua_pushinteger(L, LUA_MAXINTEGER);
+    } else {
+        args_integer(L, 2, "number of bytes", 1, LUA_MAXINTEGER);
     }
-    args_integer(L, 2, "number of bytes", 1, LUA_MAXINTEGER);
-    return read_begin(L, WANT_SOME);
+    return read_begin(L, stream, WANT_SOME);
 }
 
 static int stream_read_exactly(lua_State *L) {
-    stream_check(L, "read_exactly");
+    struct stream *stream = stream_check(L, "read_exactly");
     args_integer(L, 2, "number of bytes", 0, LUA_MAXINTEGER);
-    return read_begin(L, WANT_EXACTLY);
+    return read_begin(L, stream, WANT_EXACTLY);
 }
 
 static int stream_read_until(lua_State *L) {
-    size_t size;
-    stream_check(L, "read_until");
-    luaL_checklstring(L, 2, &size);
-    luaL_argcheck(L, size > 0, 2, "separator expected, got an empty string");
-    return read_begin(L, WANT_UNTIL);
+    struct stream *stream = stream_check(L, "read_until");
+    luaL_argcheck(L, *luaL_checkstring(L, 2) || lua_rawlen(L, 2) > 0, 2,
+                  "separator expected, got an empty string");
+    return read_begin(L, stream, WANT_UNTIL);
 }
 
 static int lines_next(lua_State *L) {
@@ -375,11 +380,9 @@ static int stream_put(struct stream *stream, const uv_buf_t *bufs, unsigned coun
 
 /* ---- writing: the writer ------------------------------------------------------------------------ */
 
-/* The stream at 1, when its sending direction works. */
-static struct stream *writer_check(lua_State *L, const char *op) {
-    struct stream *stream = stream_check(L, op);
+/* Raises the error that ended the sending direction, if any. */
+static void writer_check(lua_State *L, const struct stream *stream, const char *op) {
     if (stream->write_status != 0) stream_raise(L, stream, op, stream->write_status);
-    return stream;
 }
 
 static int raise_shut_down(lua_State *L, const struct stream *stream) {
@@ -391,8 +394,9 @@ static int raise_shut_down(lua_State *L, const struct stream *stream) {
 /* Waits at the high-water mark; the data was accepted, and will be sent whether this waits or not.
  */
 static int write_done(lua_State *L, lilac_wait *wait) {
-    struct stream *stream = writer_check(L, "write");
+    struct stream *stream = stream_check(L, "write");
     (void)wait;
+    writer_check(L, stream, "write");
     if (stream_unsent(stream) > STREAM_HIGH_WATER)
         return waitq_park(L, &stream->writers, &write_op);
     lua_settop(L, 1);
@@ -403,12 +407,12 @@ static const lilac_op write_op = {
     .name = "stream:write", .cancel = waitq_cancel, .done = write_done};
 
 static int stream_write(lua_State *L) {
-    stream_check(L, "write");
+    struct stream *stream = stream_check(L, "write");
     int last = lua_gettop(L);
     for (int i = 2; i <= last; i++)
         luaL_checkstring(L, i); /* makes strings of numbers, before anything is sent */
     lilac_checkpoint(L);
-    struct stream *stream = writer_check(L, "write");
+    writer_check(L, stream, "write");
     if (stream->ending) return raise_shut_down(L, stream);
     for (int next = 2; next <= last;) {
         uv_buf_t bufs[BUFS];
@@ -418,13 +422,16 @@ static int stream_write(lua_State *L) {
         int status = stream_put(stream, bufs, count);
         if (status != 0) return stream_raise(L, stream, "write", status);
     }
-    return write_done(L, NULL);
+    if (stream_unsent(stream) > STREAM_HIGH_WATER) return write_done(L, NULL);
+    lua_settop(L, 1);
+    return 1;
 }
 
 /* [stream, so many bytes have to be sent] */
 static int flush_done(lua_State *L, lilac_wait *wait) {
-    struct stream *stream = writer_check(L, "flush");
+    struct stream *stream = stream_check(L, "flush");
     (void)wait;
+    writer_check(L, stream, "flush");
     if (stream->sent < (uint64_t)lua_tointeger(L, 2))
         return waitq_park(L, &stream->writers, &flush_op);
     return 0;
@@ -442,8 +449,9 @@ static int stream_flush(lua_State *L) {
 }
 
 static int shutdown_done(lua_State *L, lilac_wait *wait) {
-    struct stream *stream = writer_check(L, "shutdown");
+    struct stream *stream = stream_check(L, "shutdown");
     (void)wait;
+    writer_check(L, stream, "shutdown");
     if (!stream->ended) return waitq_park(L, &stream->writers, &shutdown_op);
     return 0;
 }
@@ -452,9 +460,9 @@ static const lilac_op shutdown_op = {
     .name = "stream:shutdown", .cancel = waitq_cancel, .done = shutdown_done};
 
 static int stream_shutdown(lua_State *L) {
-    stream_check(L, "shutdown");
+    struct stream *stream = stream_check(L, "shutdown");
     lilac_checkpoint(L);
-    struct stream *stream = writer_check(L, "shutdown");
+    writer_check(L, stream, "shutdown");
     if (!stream->ending) {
         stream->ending = true;
         if (stream_unsent(stream) == 0) send_end(stream);

@@ -16,7 +16,7 @@
 
 int luaopen_lilac_sync(lua_State *L);
 
-/* ---- Event -------------------------------------------------------------------------------------- */
+/* ---- Event ----------------------------------------------------------------------------------- */
 
 struct event {
     const struct object_type *type;
@@ -86,7 +86,7 @@ static int event_new(lua_State *L) {
     return 1;
 }
 
-/* ---- Semaphore and BoundedSemaphore ------------------------------------------------------------- */
+/* ---- Semaphore and BoundedSemaphore ---------------------------------------------------------- */
 
 struct semaphore {
     const struct object_type *type;
@@ -170,7 +170,7 @@ static int bounded_semaphore_new(lua_State *L) {
     return 1;
 }
 
-/* ---- Barrier ------------------------------------------------------------------------------------ */
+/* ---- Barrier --------------------------------------------------------------------------------- */
 
 struct barrier {
     const struct object_type *type;
@@ -296,7 +296,7 @@ static int barrier_new(lua_State *L) {
     return 1;
 }
 
-/* ---- the module --------------------------------------------------------------------------------- */
+/* ---- the module ------------------------------------------------------------------------------ */
 
 static const luaL_Reg event_methods[] = {
     {"wait", event_wait},     {"set", event_set}, {"clear", event_clear},

@@ -146,9 +146,9 @@ static int m_cancel(lua_State *L) {
     bool pending = future->state == FUTURE_PENDING;
     lua_settop(L, 2);
     if (pending) {
-        struct cancel_origin origin;
         bool is_task = future_is_task(future);
-        cancel_origin_here(L, &origin, is_task ? "task:cancel()" : "future:cancel()", 0, 1);
+        const char *by = is_task ? "task:cancel()" : "future:cancel()";
+        struct cancel_origin origin = cancel_origin_here(L, by, 0);
         if (is_task) {
             struct task *task = future_task(future);
             if (task->cancelling < UINT16_MAX) task->cancelling++;
@@ -315,8 +315,7 @@ static int task_close(lua_State *L) {
     struct task *task = check_task(L);
     lua_settop(L, 1);
     if (!task->L) return 0;
-    struct cancel_origin origin;
-    cancel_origin_here(L, &origin, "the end of its <close> scope", 0, 1);
+    struct cancel_origin origin = cancel_origin_here(L, "the end of its <close> scope", 0);
     task_cancel(task, &origin, LUA_NOREF);
     task_able_to_wait(L);
     return future_join(L, &op_close);
@@ -341,7 +340,9 @@ static int run_done(lua_State *L, int status, lua_KContext context) {
 
 static int lilac_run(lua_State *L) {
     args_callable(L, 1);
-    if (!runtime_of(L)->main) return runtime_run(L, lua_gettop(L) - 1);
+    struct runtime *runtime = runtime_of(L);
+    bool is_inside = runtime->main || runtime->running || runtime->closing;
+    if (!is_inside) return runtime_run(L, lua_gettop(L) - 1);
     lua_callk(L, lua_gettop(L) - 1, LUA_MULTRET, 0, run_done);
     return lua_gettop(L);
 }

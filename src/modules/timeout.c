@@ -3,8 +3,6 @@
  * runs in it; leaving the scope with that cancellation turns it into a TimeoutError. The function forms
  * are the same scope, to be closed when the C function returns.
  */
-#include <string.h>
-
 #include "../core/args.h"
 #include "../core/object.h"
 #include "../core/runtime.h"
@@ -26,10 +24,13 @@ static struct timeout *check_timeout(lua_State *L, int arg) {
 static struct timeout *push_timeout(lua_State *L, const char *by, double seconds, uint64_t when_ns,
                                     bool interrupt) {
     task_able_to_wait(L);
-    struct timeout *timeout = object_new(L, &timeout_type, "lilac.Timeout", 0);
-    cancel_origin_here(L, &timeout->scope.origin, by, seconds, 1);
+    struct timeout *timeout = lua_newuserdatauv(L, sizeof *timeout, 0);
+    *timeout = (struct timeout){.type = &timeout_type};
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &timeout_type);
+    lua_setmetatable(L, -2);
+    timeout->scope.origin = cancel_origin_here(L, by, seconds);
     timeout->scope.interrupt = interrupt;
-    scope_enter(L, -1, &timeout->scope);
+    scope_enter(L, &timeout->scope);
     if (when_ns != NEVER_NS && !scope_arm(&timeout->scope, when_ns)) {
         scope_exit(L, &timeout->scope);
         luaL_error(L, "timeout: not enough memory");
@@ -46,23 +47,14 @@ static uint64_t moment_after(lua_State *L, int arg) {
 
 /* ---- leaving ------------------------------------------------------------------------------------ */
 
-/* Pushes the TimeoutError that the cancellation at `cause` becomes. */
-static void push_timeout_error(lua_State *L, const struct timeout *timeout, int cause) {
-    char by[2 * LUA_IDSIZE];
-    cancel_origin_text(&timeout->scope.origin, by, sizeof by);
-    lua_pushfstring(L, "%s expired", by);
-    error_new(L, "TimeoutError");
-    lua_pushvalue(L, cause);
-    error_set_field(L, -2, "cause");
-}
-
 /* __close(timeout, error) */
 static int timeout_close(lua_State *L) {
     struct timeout *timeout = check_timeout(L, 1);
     bool mine = timeout->scope.task && scope_owns(L, &timeout->scope, 2);
     scope_exit(L, &timeout->scope);
     if (!mine) return 0;
-    push_timeout_error(L, timeout, 2);
+    lua_settop(L, 2);
+    error_new_timeout(L);
     return lua_error(L);
 }
 
@@ -246,6 +238,8 @@ int luaopen_lilac_timeout(lua_State *L) {
                                          {"current_deadline", current_deadline},
                                          {NULL, NULL}};
     object_class(L, "lilac.Timeout", methods, meta);
+    luaL_getmetatable(L, "lilac.Timeout");
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &timeout_type); /* as timeouts are made often */
     luaL_newlib(L, functions);
     return 1;
 }

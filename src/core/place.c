@@ -1,0 +1,39 @@
+#include "place.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MAX_SOURCES 1024
+#define SEARCHED_LEVELS 8 /* C functions that may stand between the caller and its Lua function */
+
+static _Thread_local struct {
+    char *names[MAX_SOURCES];
+    uint16_t count, last; /* the last one found is mostly the next one asked for */
+} sources;
+
+static uint16_t intern(const char *name) {
+    if (sources.count > 0 && strcmp(sources.names[sources.last], name) == 0) return sources.last;
+    for (uint16_t i = 0; i < sources.count; i++)
+        if (strcmp(sources.names[i], name) == 0) return sources.last = i;
+    char *copy = sources.count < MAX_SOURCES ? strdup(name) : NULL;
+    if (!copy) return MAX_SOURCES;
+    sources.names[sources.count] = copy;
+    return sources.last = sources.count++;
+}
+
+struct place place_of(lua_State *L, int level) {
+    lua_Debug ar;
+    for (int end = level + SEARCHED_LEVELS; level < end && lua_getstack(L, level, &ar); level++) {
+        lua_getinfo(L, "Sl", &ar);
+        if (ar.currentline > 0)
+            return (struct place){(uint32_t)ar.currentline, intern(ar.short_src)};
+    }
+    return (struct place){0, 0};
+}
+
+void place_text(struct place place, const char *before, char *text, size_t size) {
+    const char *name = place.source < sources.count ? sources.names[place.source] : "?";
+    if (place.line > 0) snprintf(text, size, "%s%s:%u", before, name, (unsigned)place.line);
+    else *text = '\0';
+}

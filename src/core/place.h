@@ -1,0 +1,25 @@
+/*
+ * Places in Lua source, "crawl.lua:10", in eight bytes: what cancellations and tasks remember of where
+ * they come from. Chunk names are interned per thread; after a thousand of them the rest share "?".
+ */
+#ifndef LILAC_PLACE_H
+#define LILAC_PLACE_H
+
+#include <lua.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct place {
+    uint32_t line; /* 0: unknown */
+    uint16_t source;
+};
+
+/* The innermost Lua function of L from `level` on. */
+struct place place_of(lua_State *L, int level);
+
+/* Writes "<before>crawl.lua:10", or nothing for an unknown place. */
+void place_text(struct place place, const char *before, char *text, size_t size);
+
+#define PLACE_TEXT (LUA_IDSIZE + 32)
+
+#endif
