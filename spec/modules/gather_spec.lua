@@ -161,10 +161,10 @@ describe("gather", function()
   end)
 
   it("works with many", function()
-    local list, sum = {}, 0
-    for i = 1, 1000 do list[i] = value(i) end
+    local list, sum, count = {}, 0, os.getenv "LILAC_STRESS" and 200 or 2000
+    for i = 1, count do list[i] = value(i) end
     for _, result in ipairs(lilac.gather(list)) do sum = sum + result end
-    assert.equal(500500, sum)
+    assert.equal(count * (count + 1) // 2, sum)
     assert.equal(200, select("#", lilac.gather(table.unpack(list, 1, 200))))
   end)
 
