@@ -28,7 +28,8 @@ return function(source, options)
   local script, input, out, err = base .. ".lua", base .. ".in", base .. ".out", base .. ".err"
   write(script, source)
   write(input, options.input or "")
-  local command = ("%s %s %s %s %s <%s >%s 2>%s"):format(options.env or "", LILAC,
+  local limit = options.limit and ("timeout -s KILL %d "):format(options.limit) or ""
+  local command = ("%s %s %s %s %s <%s >%s 2>%s"):format(options.env or "", limit .. LILAC,
     options.options or "", script, options.args or "", input, out, err)
   local _, kind, status = os.execute(command)
   os.remove(base)

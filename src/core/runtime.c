@@ -81,7 +81,6 @@ static void open_loop(lua_State *L, struct runtime *runtime) {
 struct runtime *runtime_open(lua_State *L, const struct runtime_options *options) {
     struct runtime *runtime = lua_newuserdatauv(L, sizeof *runtime, 0);
     memset(runtime, 0, sizeof *runtime);
-    runtime->L = L;
     runtime->options = *options;
     runtime->root.future.magic = TASK_MAGIC;
     runtime->root.runtime = runtime;
@@ -109,7 +108,8 @@ struct runtime *runtime_open(lua_State *L, const struct runtime_options *options
     runtime->failures_ref = new_table_ref(L, NULL);
     runtime->transparent_ref = new_table_ref(L, NULL);
     lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
-    *(struct task **)lua_getextraspace(lua_tothread(L, -1)) = &runtime->root;
+    runtime->L = lua_tothread(L, -1);
+    *(struct task **)lua_getextraspace(runtime->L) = &runtime->root;
     *(struct task **)lua_getextraspace(L) = &runtime->root;
     lua_pop(L, 1);
     return runtime;
@@ -176,7 +176,7 @@ static bool is_alive(struct runtime *runtime) {
 /* Whether what the loop turns for has happened: the end of main, or in the shutdown of all tasks. */
 static bool is_over(const struct runtime *runtime) {
     if (runtime->closing) return runtime->live == 0;
-    return !runtime->main->L || runtime->exiting;
+    return !runtime->main->L || runtime->exiting || runtime->deadlocked;
 }
 
 /* One turn: what is ready runs, then what is due or has arrived becomes ready; waits for it when nothing
@@ -201,14 +201,23 @@ static bool turn(struct runtime *runtime) {
 
 /* ---- main and shutdown -------------------------------------------------------------------------- */
 
-static void raise_deadlock(struct runtime *runtime) {
-    lua_State *L = runtime->L;
+static void push_deadlock(lua_State *L) {
     report_push_tasks(L);
     lua_pushfstring(L, "nothing is ready, and no timer or I/O is left to wait for; parked are:%s",
                     lua_tostring(L, -1));
+    lua_remove(L, -2);
     error_new(L, "DeadlockError");
+}
+
+/* A main that was told already, and waits for the end of something that does not end, never gets out. */
+static void raise_deadlock(struct runtime *runtime) {
+    lua_State *L = runtime->L;
+    if (runtime->main->deferred) {
+        runtime->deadlocked = true;
+        return;
+    }
+    push_deadlock(L);
     task_throw(runtime->main, luaL_ref(L, LUA_REGISTRYINDEX));
-    lua_pop(L, 1);
 }
 
 /* Cancels all live tasks that were not cancelled by an earlier call: `last_id` is the newest of those. */
@@ -238,6 +247,12 @@ static void drop_left(struct runtime *runtime) {
         scope_leave_all(task);
         task->parked_on = NULL;
     }
+    /* Their objects and coroutines stay where they are, as others may still point at them. */
+    for (struct task *task = task_next(runtime, NULL); task; task = task_next(runtime, task)) {
+        task_drop_request(task);
+        runtime->coroutines[task->slot - 1] = NULL;
+    }
+    runtime->live = 0;
 }
 
 static void drain(struct runtime *runtime) {
@@ -280,7 +295,18 @@ static int main_status(struct runtime *runtime, int index) {
     return error_is(L, -3, "DeadlockError") ? 3 : 1;
 }
 
-/* Runs the function and its arguments as main until it ends or os.exit is called; leaves its object. */
+/* Prints the deadlock that main could not be told of. */
+static int deadlock_status(lua_State *L) {
+    push_deadlock(L);
+    report_push_error(L, -1, 0);
+    fprintf(stderr, "lilac: %s\n", lua_tostring(L, -1));
+    fflush(stderr);
+    lua_pop(L, 2);
+    return 3;
+}
+
+/* Runs the function and its arguments as main until it ends, os.exit is called, or it is stuck for good;
+ * leaves its object. */
 static void run_main(struct runtime *runtime, lua_State *L, int nargs) {
     runtime->L = L;
     runtime->main = task_create(L, nargs);
@@ -291,15 +317,21 @@ static void run_main(struct runtime *runtime, lua_State *L, int nargs) {
 }
 
 static void finish(struct runtime *runtime) {
+    lua_State *L = runtime->L;
     shut_down(runtime);
     interrupt_close(runtime);
     runtime->main = NULL;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD); /* L may be a coroutine, and not last */
+    runtime->L = lua_tothread(L, -1);
+    lua_pop(L, 1);
 }
 
 int runtime_main(lua_State *L, int nargs) {
     struct runtime *runtime = runtime_of(L);
     run_main(runtime, L, nargs);
-    int status = runtime->main ? 0 : main_status(runtime, lua_gettop(L));
+    int status = runtime->deadlocked ? deadlock_status(L)
+                 : runtime->main     ? 0
+                                     : main_status(runtime, lua_gettop(L));
     finish(runtime);
     lua_pop(L, 1);
     if (runtime->exiting) return runtime->exit_code;
@@ -309,9 +341,12 @@ int runtime_main(lua_State *L, int nargs) {
 int runtime_run(lua_State *L, int nargs) {
     struct runtime *runtime = runtime_of(L);
     run_main(runtime, L, nargs);
+    bool deadlocked = runtime->deadlocked;
+    if (deadlocked) push_deadlock(L);
     finish(runtime);
+    runtime->deadlocked = false;
     if (runtime->exiting) exit(runtime->exit_code);
-    return future_take(L, lua_gettop(L));
+    return deadlocked ? lua_error(L) : future_take(L, lua_gettop(L));
 }
 
 int runtime_exit_signal(lua_State *L) { return runtime_of(L)->exit_signal; }

@@ -80,7 +80,9 @@ struct runtime {
     bool reports_due;
     unsigned untaken; /* reported and still not taken: exit status 1 */
     void (*run_callback)(lua_State *L, lilac_wait *ready); /* see modules/callback.c */
+    struct task *interrupted_last; /* see task_interrupt; NULL: nothing is being interrupted */
     bool open, closing;
+    bool deadlocked; /* main waits for what has to end first, and never will */
     bool exiting; /* os.exit was called */
     int exit_code;
     uint64_t random;      /* state of the shuffle */

@@ -63,20 +63,23 @@ static void grow_coroutines(lua_State *L, struct runtime *runtime) {
 static void take_slot(lua_State *L, struct task *task, int count) {
     struct runtime *runtime = task->runtime;
     if (runtime->slots.free_count == 0) grow_coroutines(L, runtime);
-    uint32_t slot = runtime->slots.free[runtime->slots.free_count - 1];
-    lua_State *co = runtime->coroutines[slot - 1];
+    /* Taken at once: a finaliser that an allocation runs may create tasks, too. */
+    uint32_t slot = slots_take(&runtime->slots);
     lua_rawgeti(L, LUA_REGISTRYINDEX, runtime->tasks_ref);
-    if (!co) {
-        co = lua_newthread(L);
+    if (!runtime->coroutines[slot - 1]) {
+        lua_State *made = lua_newthread(L);
         lua_rawseti(L, -2, coroutine_place(slot));
-        runtime->coroutines[slot - 1] = co;
+        runtime->coroutines[slot - 1] = made;
         runtime->idle++;
     }
-    if (!lua_checkstack(co, count + LUA_MINSTACK)) luaL_error(L, "create_task: too many arguments");
+    lua_State *co = runtime->coroutines[slot - 1];
+    if (!lua_checkstack(co, count + LUA_MINSTACK)) {
+        slots_give(&runtime->slots, slot);
+        luaL_error(L, "create_task: too many arguments");
+    }
     lua_pushvalue(L, -2);
-    lua_rawseti(L, -2, task_place(slot)); /* the last thing here that can raise */
+    lua_rawseti(L, -2, task_place(slot));
     lua_pop(L, 1);
-    slots_take(&runtime->slots);
     runtime->idle--;
     runtime->live++;
     *(struct task **)lua_getextraspace(co) = task;
@@ -199,11 +202,31 @@ void lilac_refuse_second(lua_State *L, const lilac_wait *wait, const char *what)
 
 /* ---- cancellation ------------------------------------------------------------------------------- */
 
-void task_interrupt(struct task *task) {
+static void undo_wait(struct task *task) {
     if (!task->parked_on) return; /* running or ready: raised at the next await */
     task->raise = !task->op->cancel || task->op->cancel(task->parked_on);
     task->deferred = !task->raise;
     if (task->raise) task_wake(task);
+}
+
+/* A cancelled task may cancel what it awaits, and so on: one after the other and each once, as such a
+ * chain can be long, and even a circle. */
+void task_interrupt(struct task *task) {
+    struct runtime *runtime = task->runtime;
+    if (!task->parked_on || task->interrupted_next) return;
+    task->interrupted_next = &runtime->root; /* the end of the chain */
+    if (runtime->interrupted_last) {
+        runtime->interrupted_last->interrupted_next = task;
+        runtime->interrupted_last = task;
+        return;
+    }
+    runtime->interrupted_last = task;
+    for (struct task *at = task; at != &runtime->root; at = at->interrupted_next) undo_wait(at);
+    runtime->interrupted_last = NULL;
+    for (struct task *at = task, *next; at != &runtime->root; at = next) {
+        next = at->interrupted_next;
+        at->interrupted_next = NULL;
+    }
 }
 
 /* A request in place of the one that is pending, if any. NULL: out of memory. */

@@ -66,6 +66,7 @@ struct task {
 
     struct scope *scope;            /* the innermost one it is in */
     struct cancel_request *request; /* NULL: none */
+    struct task *interrupted_next;  /* see task_interrupt */
     uint16_t cancelling;            /* task:cancel() less task:uncancel() */
     uint16_t pending;               /* cancellations to raise: the request, and scopes */
 

@@ -1,0 +1,191 @@
+-- What no program should do, and some do: no crash, no endless loop, and an error that says so. Each in a
+-- process of its own.
+local lilac = require "lilac"
+
+local run = require "spec.support.child"
+
+local function child(source, options)
+  options = options or {}
+  options.limit = 20
+  return run("local lilac = require 'lilac'\n" .. source, options)
+end
+
+-- A script that has ended by itself and said just this.
+local function says(expected, source, options)
+  local ended = child(source, options)
+  assert.equal("", ended.stderr)
+  assert.equal(expected, ended.stdout)
+  assert.equal(0, ended.status)
+end
+
+describe("callbacks", function()
+  it("can be removed in any order", function()
+    local future, ran = lilac.Future(), {}
+    local callbacks = {}
+    for i = 1, 4 do
+      callbacks[i] = function() ran[#ran + 1] = i end
+      future:add_done_callback(callbacks[i])
+    end
+    assert.equal(1, future:remove_done_callback(callbacks[1]))
+    assert.equal(1, future:remove_done_callback(callbacks[4]))
+    assert.equal(0, future:remove_done_callback(callbacks[4]))
+    future:set_result()
+    lilac.sleep(0.001)
+    table.sort(ran)
+    assert.same({ 2, 3 }, ran)
+  end)
+
+  it("that are one function are removed at once", function()
+    local future, ran = lilac.Future(), false
+    local function callback() ran = true end
+    for _ = 1, 5 do future:add_done_callback(callback) end
+    assert.equal(5, future:remove_done_callback(callback))
+    future:set_result()
+    lilac.sleep(0.001)
+    assert.is_false(ran)
+  end)
+end)
+
+describe("gather", function()
+  it("refuses a list whose length is a lie", function()
+    for _, length in ipairs { -1, -5, 2 ^ 30 // 1 | 0, math.maxinteger, math.mininteger } do
+      local list = setmetatable({}, { __len = function() return length end })
+      local ok, err = pcall(lilac.gather, list)
+      assert.is_false(ok)
+      assert.matches("bad argument #1 to '", err)
+    end
+  end)
+end)
+
+describe("a circle of waiting tasks", function()
+  it("that came to be without one who closed it does not catch others who wait for it", function()
+    local ended = child [[
+      local a, b, scope
+      a = lilac.create_task(function()
+        local timeout <close> = lilac.timeout(5)
+        scope = timeout
+        lilac.sleep(0.001)
+        b:await()
+      end)
+      b = lilac.create_task(function() a:await() end)
+      lilac.sleep(0.01)
+      scope:reschedule(nil) -- now nothing ends their waiting
+      print(lilac.move_on_after(0.01, lilac.shield, a) and "?" or "ok")
+      os.exit(0)]]
+    assert.equal("ok\n", ended.stdout)
+    assert.equal(0, ended.status)
+  end)
+
+  it("can be cancelled, and be long", function()
+    says("CancelledError\n", [[
+      local function descend(depth)
+        if depth == 0 then lilac.sleep(1000) end
+        return lilac.create_task(descend, depth - 1):await()
+      end
+      local task = lilac.create_task(descend, 20000)
+      lilac.sleep(0.1)
+      task:cancel()
+      print(select(2, pcall(task.await, task)).name)]])
+  end)
+end)
+
+describe("a deadlock", function()
+  it("is told, though main waits for the end of a task that ignores its cancellation", function()
+    local ended = child [[
+      local event = lilac.Event()
+      local task = lilac.create_task(function()
+        while true do lilac.pcall(event.wait, event) end
+      end)
+      task:await()]]
+    assert.matches("^lilac: DeadlockError: nothing is ready", ended.stderr)
+    assert.equal(3, ended.status)
+  end)
+
+  it("is told, though main waits for a lock that nobody gives back", function()
+    local ended = child [[
+      local condition = lilac.Condition()
+      lilac.create_task(function()
+        condition:acquire()
+        condition:notify()
+      end)
+      condition:acquire()
+      condition:wait()]]
+    assert.matches("^lilac: DeadlockError: nothing is ready", ended.stderr)
+    assert.matches("lock held by a task that has ended", ended.stderr)
+    assert.equal(3, ended.status)
+  end)
+end)
+
+describe("lilac.run", function()
+  it("is a plain call in a clean-up of the shutdown", function()
+    says("main ends\n5\n", [[
+      lilac.create_task(function()
+        local _ <close> = setmetatable({}, { __close = function()
+          print(lilac.run(function() lilac.sleep(0.001) return 5 end))
+        end })
+        lilac.sleep(100)
+      end)
+      lilac.sleep(0.001)
+      print "main ends"]])
+  end)
+end)
+
+describe("a TaskGroup", function()
+  it("that a task closes already cannot be closed by a second one", function()
+    says("InvalidStateError\nok\n", [[
+      local group
+      local first = lilac.create_task(function()
+        local tg <close> = lilac.TaskGroup()
+        group = tg
+        tg:create_task(lilac.sleep, 0.05)
+      end)
+      lilac.sleep(0.001)
+      local _, err = pcall(getmetatable(group).__close, group)
+      print(err.name)
+      first:cancel()
+      print(select(2, pcall(first.await, first)).name == "CancelledError" and "ok")]])
+  end)
+
+  it("left behind in a generator goes with it, and its tasks go on", function()
+    says("child ends\n", [[
+      local child
+      lilac.create_task(function()
+        local generator = coroutine.wrap(function()
+          local tg <close> = lilac.TaskGroup()
+          child = tg:create_task(function() lilac.sleep(0.02) print "child ends" end)
+          coroutine.yield()
+        end)
+        generator()
+      end):await()
+      collectgarbage() collectgarbage()
+      child:await()]])
+  end)
+end)
+
+describe("a finaliser", function()
+  it("may create tasks, also while one is being created", function()
+    says("ok\n", [[
+      local created, ended = 0, 0
+      local function litter()
+        setmetatable({}, { __gc = function()
+          if created == 20000 then return end
+          created = created + 1
+          lilac.create_task(function() lilac.sleep(0.0001) ended = ended + 1 end)
+          litter()
+        end })
+      end
+      for _ = 1, 3 do litter() end
+      collectgarbage("incremental", 50, 1000, 2)
+      for round = 1, 200 do
+        local tasks = {}
+        for i = 1, round do
+          tasks[i] = lilac.create_task(function() lilac.sleep(0.0001) return i end)
+        end
+        local results = lilac.gather(tasks)
+        for i = 1, round do assert(results[i] == i) end
+      end
+      while ended < created do lilac.sleep(0.001) end
+      assert(created > 0)
+      print "ok"]])
+  end)
+end)
