@@ -162,6 +162,30 @@ describe("a TaskGroup", function()
   end)
 end)
 
+describe("an uncaught error", function()
+  it("that is its own cause, or one of its own members, is printed all the same", function()
+    local ended = child [[
+      local err = lilac.errors.new("ExceptionGroup", "oops")
+      err.cause = err
+      err.errors = { err, err }
+      error(err)]]
+    assert.matches("^lilac: ExceptionGroup: oops", ended.stderr)
+    assert.equal(1, ended.status)
+  end)
+
+  it("with very many causes is printed with the first ones", function()
+    local ended = child [[
+      local err
+      for i = 1, 100000 do
+        err = lilac.errors.new("OSError", "problem " .. i, { cause = err })
+      end
+      error(err)]]
+    assert.matches("problem 99999", ended.stderr)
+    assert.is_true(#ended.stderr < 10000)
+    assert.equal(1, ended.status)
+  end)
+end)
+
 describe("a finaliser", function()
   it("may create tasks, also while one is being created", function()
     says("ok\n", [[

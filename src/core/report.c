@@ -6,6 +6,7 @@
 #include "list.h"
 #include "runtime.h"
 
+#define MAX_CAUSES 64        /* so many errors are shown one inside the other */
 #define GRACE_NS 1000000000u /* how long a failure may wait for somebody to take it */
 
 static struct task *current(lua_State *L) { return runtime_of(L)->current; }
@@ -214,9 +215,23 @@ void report_hide_from_handlers(lua_State *L) {
 
 /* ---- errors in print ---------------------------------------------------------------------------- */
 
-static void push_group(lua_State *L, int index);
+/* The errors that are being printed, the innermost first: a cause may be its own cause. */
+struct shown {
+    const void *error;
+    int depth;
+    const struct shown *outer;
+};
 
-void report_push_error(lua_State *L, int index, int traceback) {
+static bool is_shown(const struct shown *shown, const void *error) {
+    if (shown && shown->depth >= MAX_CAUSES) return true;
+    for (; shown; shown = shown->outer)
+        if (shown->error == error) return true;
+    return false;
+}
+
+static void push_group(lua_State *L, int index, const struct shown *outer);
+
+static void push_error(lua_State *L, int index, int traceback, const struct shown *outer) {
     index = lua_absindex(L, index);
     if (traceback != 0) traceback = lua_absindex(L, traceback);
     luaL_checkstack(L, 12, "report");
@@ -225,8 +240,9 @@ void report_push_error(lua_State *L, int index, int traceback) {
         lua_pushfstring(L, "%s\n%s", lua_tostring(L, -1), lua_tostring(L, traceback));
         lua_remove(L, -2);
     }
-    if (!error_test(L, index)) return;
-    push_group(L, index);
+    struct shown shown = {lua_topointer(L, index), outer ? outer->depth + 1 : 1, outer};
+    if (!error_test(L, index) || is_shown(outer, shown.error)) return;
+    push_group(L, index, &shown);
     error_push_field(L, index, "cause");
     if (lua_isnil(L, -1)) {
         lua_pop(L, 1);
@@ -237,14 +253,14 @@ void report_push_error(lua_State *L, int index, int traceback) {
     lua_pushliteral(L, "\ncaused by: ");
     if (error_test(L, cause)) error_push_field(L, cause, "traceback");
     else lua_pushnil(L);
-    report_push_error(L, cause, -1);
+    push_error(L, cause, -1, &shown);
     lua_remove(L, -2);
     lua_remove(L, cause);
     lua_concat(L, 4);
 }
 
 /* Pushes the members of an ExceptionGroup, each with its traceback; else an empty string. */
-static void push_group(lua_State *L, int index) {
+static void push_group(lua_State *L, int index, const struct shown *outer) {
     int top = lua_gettop(L);
     lua_pushliteral(L, "");
     error_push_field(L, index, "errors");
@@ -252,7 +268,7 @@ static void push_group(lua_State *L, int index) {
         lua_pushfstring(L, "%s\n  error %d: ", lua_tostring(L, top + 1), i);
         if (error_test(L, top + 3)) error_push_field(L, top + 3, "traceback");
         else lua_pushnil(L);
-        report_push_error(L, top + 3, top + 5);
+        push_error(L, top + 3, top + 5, outer);
         lua_pushvalue(L, top + 4);
         lua_insert(L, -2);
         lua_concat(L, 2);
@@ -260,6 +276,10 @@ static void push_group(lua_State *L, int index) {
         lua_settop(L, top + 2);
     }
     lua_settop(L, top + 1);
+}
+
+void report_push_error(lua_State *L, int index, int traceback) {
+    push_error(L, index, traceback, NULL);
 }
 
 /* Calls the user's exception handler with {message, exception, traceback, task}. */
