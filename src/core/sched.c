@@ -110,8 +110,8 @@ struct task *task_create(lua_State *L, int count) {
     lua_rawgeti(L, LUA_REGISTRYINDEX, runtime->task_meta_ref);
     lua_setmetatable(L, -2);
     take_slot(L, task, count);
-    if (runtime->current && runtime->current->has_context)
-        context_copy(L, runtime->current, task);
+    struct task *creator = runtime->current ? runtime->current : &runtime->root;
+    if (creator->has_context) context_copy(L, creator, task);
     lua_State *co = task->L;
     lua_pushcfunction(co, trampoline);
     lua_pushcfunction(co, report_on_throw);

@@ -1,6 +1,6 @@
 /*
- * A callback is a userdata on the ready queue, or with a deadline, or watching a future. Its uservalue is
- * {function, arguments…, n}. While it is pending the table `pending` anchors it.
+ * A callback is a userdata on the ready queue, or with a deadline, or watching a future. While it is
+ * pending the table `pending` anchors it.
  */
 #include "callback.h"
 
@@ -20,6 +20,8 @@ struct callback {
     bool pending, cancelled;
 };
 
+enum { CALL = 1, CONTEXT = 2 }; /* uservalues: {function, arguments…, n}, and the context variables */
+
 static const struct object_type callback_type = {"Handle", sizeof(struct callback)};
 static const char pending_key;
 
@@ -32,6 +34,29 @@ static void set_pending(lua_State *L, struct callback *callback) {
     lua_pop(L, 1);
 }
 
+/* The callback on top of the stack is to see the context variables of who schedules it. */
+static void keep_context(lua_State *L, struct runtime *runtime) {
+    struct task *task = runtime->current ? runtime->current : &runtime->root;
+    if (!task->has_context) return;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, runtime->contexts_ref);
+    lua_rawgetp(L, -1, task);
+    lua_setiuservalue(L, -3, CONTEXT);
+    lua_pop(L, 1);
+}
+
+/* Pops context variables, or nil, and makes them those of what runs outside of tasks. Pushes those that
+ * were so before. */
+static void swap_context(lua_State *L, struct runtime *runtime) {
+    if (lua_isnil(L, -1) && !runtime->root.has_context) return;
+    runtime->root.has_context = !lua_isnil(L, -1);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, runtime->contexts_ref);
+    lua_rawgetp(L, -1, &runtime->root);
+    lua_rotate(L, -3, 1);
+    lua_insert(L, -2);
+    lua_rawsetp(L, -2, &runtime->root);
+    lua_pop(L, 1);
+}
+
 /* [function, arguments…] at the top → the callback. */
 static struct callback *callback_new(lua_State *L, int count) {
     lua_createtable(L, count, 1);
@@ -39,10 +64,11 @@ static struct callback *callback_new(lua_State *L, int count) {
     for (int i = count; i >= 1; i--) lua_rawseti(L, -i - 1, i);
     lua_pushinteger(L, count);
     lua_setfield(L, -2, "n");
-    struct callback *callback = object_new(L, &callback_type, "lilac.Handle", 1);
+    struct callback *callback = object_new(L, &callback_type, "lilac.Handle", 2);
     lua_insert(L, -2);
-    lua_setiuservalue(L, -2, 1);
+    lua_setiuservalue(L, -2, CALL);
     callback->runtime = runtime_of(L);
+    keep_context(L, callback->runtime);
     callback->deadline.kind = DEADLINE_CALLBACK;
     lua_pushvalue(L, -1);
     set_pending(L, callback);
@@ -73,38 +99,52 @@ static int on_throw(lua_State *L) {
     return 1;
 }
 
+/* Pushes the function and the arguments of the callback on top of the stack; returns how many of them. */
+static int push_call(lua_State *L) {
+    lua_getiuservalue(L, -1, CALL);
+    int call = lua_gettop(L);
+    lua_getfield(L, call, "n");
+    int count = (int)lua_tointeger(L, -1);
+    lua_pop(L, 1);
+    luaL_checkstack(L, count, "too many arguments");
+    for (int i = 1; i <= count; i++) lua_rawgeti(L, call, i);
+    return count - 1;
+}
+
+/* What on_throw has made of the error is on top of the stack. */
+static void report_callback(lua_State *L, struct runtime *runtime) {
+    bool caught = lua_istable(L, -1); /* else not even on_throw could run */
+    if (caught) lua_rawgeti(L, -1, 1);
+    if (caught) lua_rawgeti(L, -2, 2);
+    else lua_pushnil(L);
+    struct error *error = error_test(L, -2);
+    if (runtime->exiting && error && error->task == runtime) return; /* os.exit */
+    runtime->untaken++;
+    report_exception(L, "a callback failed", -2, lua_gettop(L), 0);
+}
+
 /* Called by the loop with what was in the ready queue. */
 static void run_callback(lua_State *L, lilac_wait *ready) {
     struct callback *callback = container_of(ready, struct callback, ready);
     struct runtime *runtime = callback->runtime;
     int top = lua_gettop(L);
-    luaL_checkstack(L, 8, "callback");
-    lua_pushcfunction(L, on_throw);
+    luaL_checkstack(L, 10, "callback");
     lua_rawgetp(L, LUA_REGISTRYINDEX, &pending_key);
     lua_rawgetp(L, -1, callback);
-    lua_getiuservalue(L, -1, 1);
+    lua_replace(L, top + 1);
     lua_pushnil(L);
     set_pending(L, callback);
-    lua_getfield(L, -1, "n");
-    int count = (int)lua_tointeger(L, -1);
-    lua_pop(L, 1);
-    luaL_checkstack(L, count, "too many arguments");
-    for (int i = 1; i <= count; i++) lua_rawgeti(L, top + 4, i);
+    lua_getiuservalue(L, top + 1, CONTEXT);
+    swap_context(L, runtime);
+    lua_pushcfunction(L, on_throw);
+    lua_pushvalue(L, top + 1);
+    int count = push_call(L);
     runtime->running = L;
-    int status = lua_pcall(L, count - 1, 0, top + 1);
+    int status = lua_pcall(L, count, 0, top + 3);
     runtime->running = NULL;
-    struct error *error = NULL;
-    if (status != LUA_OK && lua_istable(L, -1)) {
-        lua_rawgeti(L, -1, 1);
-        error = error_test(L, -1);
-        lua_rawgeti(L, -2, 2);
-    } else if (status != LUA_OK) {
-        lua_pushnil(L);
-    }
-    if (status != LUA_OK && !(runtime->exiting && error && error->task == runtime)) {
-        runtime->untaken++;
-        report_exception(L, "a callback failed", -2, lua_gettop(L), 0);
-    }
+    if (status != LUA_OK) report_callback(L, runtime);
+    lua_settop(L, top + 2);
+    swap_context(L, runtime);
     lua_settop(L, top);
 }
 
@@ -194,7 +234,7 @@ int callback_remove(lua_State *L, int future_index, int function) {
         if (!node->task && watch->ended == on_ended) {
             struct callback *callback = container_of(watch, struct callback, watch);
             lua_rawgetp(L, -1, callback);
-            lua_getiuservalue(L, -1, 1);
+            lua_getiuservalue(L, -1, CALL);
             lua_rawgeti(L, -1, 1);
             if (lua_rawequal(L, -1, function)) {
                 future_unwatch(watch);
