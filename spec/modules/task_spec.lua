@@ -145,6 +145,59 @@ describe("Task:await", function()
     assert.matches("await", err.message)
   end)
 
+  it("lets a circle be when one in it is under a timeout", function()
+    local a, b
+    a = lilac.create_task(function() return pcall(lilac.timeout, 0.005, b.await, b) end)
+    b = lilac.create_task(function()
+      settle()
+      return a:await()
+    end)
+    local ok, err = a:await()
+    assert.is_false(ok)
+    assert.is_true(errors.is(err, "TimeoutError"))
+    assert.equal("cancelled", outcome(b))
+  end)
+
+  it("lets a circle of wait_for be, which its first timeout ends", function()
+    local a, b
+    a = lilac.create_task(function() return pcall(lilac.wait_for, b, 0.01) end)
+    b = lilac.create_task(function()
+      settle()
+      return lilac.wait_for(a, 60)
+    end)
+    local ok, err = a:await()
+    assert.is_false(ok)
+    assert.is_true(errors.is(err, "TimeoutError"))
+    assert.equal("cancelled", outcome(b))
+  end)
+
+  it("lets a circle of three be, which ends when one is cancelled", function()
+    local list = {}
+    for i = 1, 3 do
+      list[i] = lilac.create_task(function()
+        settle()
+        local _ <close> = lilac.timeout(60)
+        list[i % 3 + 1]:await()
+      end)
+    end
+    settle()
+    settle()
+    list[2]:cancel()
+    for i = 1, 3 do assert.equal("cancelled", outcome(list[i])) end
+  end)
+
+  it("refuses a circle through wait_for without a limit", function()
+    local a, b
+    a = lilac.create_task(function() return lilac.wait_for(b, nil) end)
+    b = lilac.create_task(function()
+      settle()
+      return pcall(lilac.wait_for, a, nil)
+    end)
+    local ok, err = a:await()
+    assert.is_false(ok)
+    assert.is_true(errors.is(err, "DeadlockError"))
+  end)
+
   it("is refused in a callback, with a hint", function()
     local task = start(function() return 1 end)
     local ok, err = in_callback(task.await, task)

@@ -135,12 +135,25 @@ void future_cancel(struct future *future, const struct cancel_origin *origin) {
 
 /* ---- await -------------------------------------------------------------------------------------- */
 
-static bool await_cancel(lilac_wait *wait) {
+/* Whether the waits from `task` on lead back to `self`. */
+static bool leads_to(struct task *task, const struct task *self) {
+    struct task *slow = task; /* half as fast: met again in a circle without `self` */
+    for (bool odd = false; task && task != self; odd = !odd) {
+        task = task->parked_on && task->op->holder ? task->op->holder(task->parked_on) : NULL;
+        if (odd) slow = slow->op->holder(slow->parked_on);
+        if (task == slow) return false;
+    }
+    return task == self;
+}
+
+bool future_join_cancel(lilac_wait *wait) {
     struct task *task = wait->task;
     struct future *future = task->awaits;
-    if (!future_is_task(future)) delist(future, wait);
-    future_cancel(future, task_pending_origin(task));
-    return !future_is_task(future);
+    struct task *awaited = future_is_task(future) ? future_task(future) : NULL;
+    bool circle = awaited && awaited->interrupted_next && leads_to(awaited, task);
+    if (!awaited || circle) delist(future, wait);
+    if (!circle) future_cancel(future, task_pending_origin(task));
+    return !awaited || circle;
 }
 
 static bool shielded_cancel(lilac_wait *wait) {
@@ -148,12 +161,12 @@ static bool shielded_cancel(lilac_wait *wait) {
     return true;
 }
 
-static struct task *await_holder(lilac_wait *wait) {
+struct task *future_join_holder(lilac_wait *wait) {
     struct future *future = wait->task->awaits;
     return future_is_task(future) ? future_task(future) : NULL;
 }
 
-static void await_describe(lilac_wait *wait, char *text, size_t size) {
+void future_join_describe(lilac_wait *wait, char *text, size_t size) {
     struct future *future = wait->task->awaits;
     if (future_is_task(future)) task_text(future_task(future), text, size);
     else snprintf(text, size, "a future");
@@ -171,16 +184,16 @@ static int await_done(lua_State *L, lilac_wait *wait) {
 }
 
 static const lilac_op op_await = {.name = "await",
-                                  .cancel = await_cancel,
+                                  .cancel = future_join_cancel,
                                   .done = await_done,
-                                  .describe = await_describe,
-                                  .holder = await_holder};
+                                  .describe = future_join_describe,
+                                  .holder = future_join_holder};
 
 static const lilac_op op_shield = {.name = "shield",
                                    .cancel = shielded_cancel,
                                    .done = await_done,
-                                   .describe = await_describe,
-                                   .holder = await_holder};
+                                   .describe = future_join_describe,
+                                   .holder = future_join_holder};
 
 int future_join(lua_State *L, const lilac_op *op) {
     struct future *future = lua_touserdata(L, 1);

@@ -120,6 +120,12 @@ int future_await_shielded(lua_State *L);
  * argument 1 has ended; task->awaits is the future meanwhile. After lilac_checkpoint. Tail call. */
 int future_join(lua_State *L, const lilac_op *op);
 
+/* Hooks for such operations. Cancelling cancels the future, and the wait goes on until its end; but not
+ * where that end waits for this task, in a circle: then the cancellation is raised at once. */
+bool future_join_cancel(lilac_wait *wait);
+void future_join_describe(lilac_wait *wait, char *text, size_t size);
+struct task *future_join_holder(lilac_wait *wait);
+
 void future_watch(struct future *future, struct watch *watch);
 void future_unwatch(struct watch *watch);
 

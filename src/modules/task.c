@@ -304,12 +304,11 @@ static int close_done(lua_State *L, lilac_wait *wait) {
     return 0;
 }
 
-static bool close_cancel(lilac_wait *wait) {
-    task_cancel(future_task(wait->task->awaits), task_pending_origin(wait->task), LUA_NOREF);
-    return false;
-}
-
-static const lilac_op op_close = {.name = "task:close", .cancel = close_cancel, .done = close_done};
+static const lilac_op op_close = {.name = "task:close",
+                                  .cancel = future_join_cancel,
+                                  .done = close_done,
+                                  .describe = future_join_describe,
+                                  .holder = future_join_holder};
 
 static int task_close(lua_State *L) {
     struct task *task = check_task(L);

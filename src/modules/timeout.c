@@ -181,12 +181,6 @@ static int lilac_move_on_after(lua_State *L) {
 
 /* ---- wait_for ----------------------------------------------------------------------------------- */
 
-static bool wait_for_cancel(lilac_wait *wait) {
-    struct task *task = wait->task;
-    future_cancel(task->awaits, task_pending_origin(task));
-    return false;
-}
-
 /* [future, seconds, scope]. Expired alone: what the future made of its cancellation counts. */
 static int wait_for_done(lua_State *L, lilac_wait *wait) {
     (void)wait;
@@ -205,8 +199,11 @@ static int wait_for_done(lua_State *L, lilac_wait *wait) {
     return task_raise_cancellation(L, task, lua_gettop(L));
 }
 
-static const lilac_op op_wait_for = {
-    .name = "wait_for", .cancel = wait_for_cancel, .done = wait_for_done};
+static const lilac_op op_wait_for = {.name = "wait_for",
+                                     .cancel = future_join_cancel,
+                                     .done = wait_for_done,
+                                     .describe = future_join_describe,
+                                     .holder = future_join_holder};
 
 static int lilac_wait_for(lua_State *L) {
     struct future *future = future_test(L, 1);
