@@ -14,7 +14,7 @@ end
 -- Runs an example by its name, at most a minute.
 local function run_example(name)
   local path = "examples/" .. name .. ".lua"
-  return run(read(path), { name = path, env = "timeout 60" })
+  return run(read(path), { name = path, env = "exec timeout 60" })
 end
 
 local expected = {
@@ -181,7 +181,7 @@ describe("examples", function()
   end)
 
   it("shutdown.lua says goodbye also when nobody stops it", function()
-    local child = run(read "examples/shutdown.lua", { args = "0.1", env = "timeout 60" })
+    local child = run(read "examples/shutdown.lua", { args = "0.1", env = "exec timeout 60" })
     assert.matches("^working.*\ndone\n.*\nbye\n$", child.stdout)
     assert.equal(0, child.status)
   end)

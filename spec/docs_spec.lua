@@ -1,0 +1,55 @@
+-- The programs in the texts print what the texts say. A block ```lua run is a complete program; the
+-- ```text block after it is what it prints, on stdout and then on stderr, with a last line for an
+-- exit status that is not 0. A line `...` stands for any lines.
+
+local run = require "spec.support.child"
+
+local PROGRAM = "\n```lua run\n(.-)```\n\n```text\n(.-)```\n"
+
+-- Iterates over the programs of a text: line of the program, program, expected output.
+local function programs(path)
+  local file = assert(io.open(path))
+  local text = file:read "a"
+  file:close()
+  local at = 1
+  return function()
+    local start, stop, program, expected = text:find(PROGRAM, at)
+    if not start then return nil end
+    at = stop
+    return select(2, text:sub(1, start):gsub("\n", "")) + 1, program, expected
+  end
+end
+
+local function as_pattern(expected)
+  local pattern = expected:gsub("%p", "%%%0")
+  return "^" .. ("\n" .. pattern):gsub("\n%%%.%%%.%%%.\n", "\n.*\n"):sub(2) .. "$"
+end
+
+local function count(path, mark)
+  local file = assert(io.open(path))
+  local _, found = ("\n" .. file:read "a"):gsub("\n" .. mark, "")
+  file:close()
+  return found
+end
+
+for _, path in ipairs { "README.md", "docs/guide.md" } do
+  describe(path, function()
+    local total = 0
+    for line, program, expected in programs(path) do
+      total = total + 1
+      it(("has a program in line %d that prints what is said"):format(line), function()
+        local child = run(program, { env = "exec timeout 60" })
+        local output = child.stdout .. child.stderr
+        if child.status ~= 0 then
+          output = ("%s(exit status %d)\n"):format(output, child.status)
+        end
+        if not output:match(as_pattern(expected)) then assert.equal(expected, output) end
+      end)
+    end
+
+    it("has no other code than programs with their output", function()
+      assert.equal(total, count(path, "```lua"))
+      assert.equal(total, count(path, "```text"))
+    end)
+  end)
+end
