@@ -3,16 +3,17 @@
 -- error or a cancellation, that is raised at the yield; it goes on afterwards, as it cannot be
 -- suppressed: a scope in Lua has no way to swallow an error.
 
-local errors = require("lilac").errors
+local lilac = require "lilac"
+local errors, throw_into = lilac.errors, lilac.throw_into
 
--- Leaves the body of genfn at its yield, with the error of the scope.
+-- Lets genfn go on after its yield; by the error of the scope, if that failed.
 local function release(co, err, failed)
-  local ok, problem = coroutine.resume(co, failed, err)
+  local ok, problem = (failed and throw_into or coroutine.resume)(co, err)
   if coroutine.status(co) ~= "dead" then
     coroutine.close(co)
     error(errors.new("InvalidStateError", "contextmanager: the generator yielded twice"))
   end
-  if not ok and problem ~= err then error(problem, 0) end
+  if not ok and not (failed and rawequal(problem, err)) then error(problem, 0) end
 end
 
 return function(genfn)

@@ -68,7 +68,7 @@ end
 return function(options)
   options = check(options or {})
   return function(fn)
-    if type(fn) ~= "function" then
+    if type(fn) ~= "function" and not (getmetatable(fn) or {}).__call then
       error(("bad argument #1 to the decorator of 'retry' (function expected, got %s)")
         :format(type(fn)), 2)
     end

@@ -26,6 +26,7 @@ struct nesting {
     lua_State *from; /* who resumed */
     lua_State *co;   /* whom */
     bool closing;    /* to unwind it: coroutine.close */
+    bool throwing;   /* to raise the value it is resumed with at its yield */
     struct nesting *outer;
 };
 

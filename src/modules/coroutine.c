@@ -8,10 +8,11 @@
 
 #include <string.h>
 
+#include "../core/report.h"
 #include "../core/runtime.h"
 #include "builtin.h"
 
-enum resume_kind { RESUME, WRAP, CLOSE };
+enum resume_kind { RESUME, WRAP, CLOSE, THROW };
 
 static struct task **slot_of(lua_State *L) { return (struct task **)lua_getextraspace(L); }
 
@@ -112,7 +113,12 @@ static int resume_done(lua_State *L, int status, lua_KContext context);
 /* Lets `co` run until it yields, ends, or awaits: then this yields too. */
 static int resume_step(lua_State *L, lua_State *co, int count, enum resume_kind kind) {
     struct runtime *runtime = runtime_of(L);
-    struct nesting nesting = {.from = L, .co = co, .closing = kind == CLOSE, .outer = runtime->nesting};
+    struct nesting nesting = {.from = L,
+                              .co = co,
+                              .closing = kind == CLOSE,
+                              .throwing = kind == THROW,
+                              .outer = runtime->nesting};
+    if (kind == THROW) kind = RESUME; /* what follows is the same */
     lua_State *running = runtime->running;
     *slot_of(co) = *slot_of(L);
     runtime->nesting = &nesting;
@@ -176,6 +182,12 @@ static int co_wrap(lua_State *L) {
 static int yield_done(lua_State *L, int status, lua_KContext context) {
     (void)status;
     (void)context;
+    struct nesting *nesting = runtime_of(L)->nesting;
+    if (nesting && nesting->throwing && nesting->co == L) {
+        nesting->throwing = false;
+        if (task_is_own_cancellation(L, -1)) report_hide_from_handlers(L);
+        return lua_error(L);
+    }
     if (!coroutine_is_closing(L)) return lua_gettop(L);
     lua_pushnil(L); /* as if there were no error: what <close> handlers see */
     return lua_error(L);
@@ -195,6 +207,14 @@ static bool waits_in_yield(lua_State *co) {
     bool found = lua_tocfunction(co, -1) == co_yield;
     lua_pop(co, 1);
     return found;
+}
+
+/* throw_into(co, err): resumes a coroutine that waits in coroutine.yield by an error there. */
+static int co_throw(lua_State *L) {
+    lua_State *co = check_coroutine(L);
+    lua_settop(L, 2);
+    luaL_argcheck(L, waits_in_yield(co), 1, "the coroutine does not wait in coroutine.yield");
+    return resume(L, co, 2, THROW);
 }
 
 static const char *status_of(lua_State *L, lua_State *co) {
@@ -281,7 +301,7 @@ int luaopen_lilac_coroutine(lua_State *L) {
     lua_setmetatable(L, -2);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &tracebacks_key);
     lua_rawgeti(L, LUA_REGISTRYINDEX, runtime_of(L)->transparent_ref);
-    static const lua_CFunction transparent[] = {co_resume, wrap_call, co_close, trampoline};
+    static const lua_CFunction transparent[] = {co_resume, co_throw, wrap_call, co_close, trampoline};
     for (size_t i = 0; i < sizeof transparent / sizeof *transparent; i++) {
         lua_pushcfunction(L, transparent[i]);
         lua_pushboolean(L, 1);
@@ -293,5 +313,7 @@ int luaopen_lilac_coroutine(lua_State *L) {
     lua_pushcfunction(L, traceback);
     lua_setfield(L, -2, "traceback");
     lua_newtable(L);
+    lua_pushcfunction(L, co_throw);
+    lua_setfield(L, -2, "throw_into");
     return 1;
 }
