@@ -29,5 +29,5 @@ return function(group, fn, ...)
   local _ <close> = setmetatable({}, { __close = function(_, err)
     if err ~= nil then task:cancel("start was given up") end
   end })
-  return ready:await()
+  return lilac.shield(ready) -- cancelled or not: `started` may be called once
 end

@@ -6,23 +6,23 @@ local items_of = require "lilac.awaitables"
 
 local conditions = { ALL_COMPLETED = true, FIRST_COMPLETED = true, FIRST_EXCEPTION = true }
 
+local function refuse(message, ...)
+  error(("bad argument #2 to 'wait' (" .. message .. ")"):format(...), 4)
+end
+
 local function check(options)
-  if type(options) ~= "table" then
-    error(("bad argument #2 to 'wait' (table expected, got %s)"):format(type(options)), 3)
-  end
+  if type(options) ~= "table" then refuse("table expected, got %s", type(options)) end
   for key in pairs(options) do
     if key ~= "timeout" and key ~= "return_when" then
-      error(("bad argument #2 to 'wait' (unknown option '%s'; known: timeout, return_when)")
-        :format(tostring(key)), 3)
+      refuse("unknown option '%s'; known: timeout, return_when", tostring(key))
     end
   end
   if options.return_when ~= nil and not conditions[options.return_when] then
-    error(("bad argument #2 to 'wait' (return_when is ALL_COMPLETED, FIRST_COMPLETED or "
-      .. "FIRST_EXCEPTION, not '%s')"):format(tostring(options.return_when)), 3)
+    refuse("option 'return_when': ALL_COMPLETED, FIRST_COMPLETED or FIRST_EXCEPTION expected, got %s",
+      tostring(options.return_when))
   end
   if options.timeout ~= nil and type(options.timeout) ~= "number" then
-    error(("bad argument #2 to 'wait' (option 'timeout': number expected, got %s)")
-      :format(type(options.timeout)), 3)
+    refuse("option 'timeout': number expected, got %s", type(options.timeout))
   end
 end
 
@@ -35,15 +35,23 @@ local function split(tasks)
   return done, pending
 end
 
--- Whether what has ended is enough for the condition.
-local function is_enough(done, pending, condition)
-  if #pending == 0 then return true end
-  if condition == "FIRST_COMPLETED" then return #done > 0 end
-  if condition == "ALL_COMPLETED" then return false end
-  for _, task in ipairs(done) do
-    if not task:cancelled() and task:failed() then return true end
+-- Returns an event that is set when enough of the tasks have ended, and a guard for its callbacks.
+local function watch(tasks, condition)
+  local enough, left = lilac.Event(), #tasks
+  local function on_end(task)
+    left = left - 1
+    if left == 0 or condition == "FIRST_COMPLETED"
+      or (condition == "FIRST_EXCEPTION" and task:failed()) then
+      enough:set()
+    end
   end
-  return false
+  local _, pending = split(tasks)
+  for _, task in ipairs(tasks) do
+    if task:done() then on_end(task) else task:add_done_callback(on_end) end
+  end
+  return enough, setmetatable({}, { __close = function()
+    for _, task in ipairs(pending) do task:remove_done_callback(on_end) end
+  end })
 end
 
 return function(items, options)
@@ -51,17 +59,8 @@ return function(items, options)
   check(options)
   local tasks = items_of("wait", items)
   if #tasks == 0 then error("bad argument #1 to 'wait' (the list is empty)", 2) end
-  local enough = lilac.Event()
-  local condition = options.return_when or "ALL_COMPLETED"
-  local function look()
-    local done, pending = split(tasks)
-    if is_enough(done, pending, condition) then enough:set() end
-  end
-  for _, task in ipairs(tasks) do task:add_done_callback(look) end
-  local _ <close> = setmetatable({}, { __close = function()
-    for _, task in ipairs(tasks) do task:remove_done_callback(look) end
-  end })
-  look()
+  local enough, guard = watch(tasks, options.return_when or "ALL_COMPLETED")
+  local _ <close> = guard
   lilac.move_on_after(options.timeout, enough.wait, enough)
   return split(tasks)
 end
