@@ -1,30 +1,30 @@
--- A context manager: acquire, yield what the body needs, release. The body's end resumes it behind
--- the yield. An error of the body is raised there, so what must run in any case goes in <close>.
+-- A context manager: acquire, yield what the body needs, release. The scope's end resumes it behind
+-- the yield; an error of the body is raised there, and goes on. Here: a transaction.
 
 local lilac = require "lilac"
 
-local pool = { "red", "green" }
-local free = lilac.Semaphore(#pool)
-
-local borrow = lilac.contextmanager(function(who)
-  local _ <close> = free:acquire() -- waits for a brush
-  local brush = table.remove(pool)
-  local _ <close> = setmetatable({}, { __close = function()
-    lilac.sleep(0.01) -- rinses it: both ends may await
-    table.insert(pool, brush)
-  end })
-  coroutine.yield(brush, who .. " paints with " .. brush)
+local transaction = lilac.contextmanager(function(name)
+  lilac.sleep(0.01) -- both ends may await
+  print(name .. ": begin")
+  local log = {}
+  local ok, err = pcall(coroutine.yield, log) -- a cancellation passes: that is for <close>
+  lilac.sleep(0.01)
+  if ok then
+    print(name .. ": commit " .. table.concat(log, ", "))
+  else
+    print(name .. ": roll back " .. table.concat(log, ", "))
+    error(err, 0)
+  end
 end)
 
 do
-  local _ <close>, brush, text = borrow("ann") -- the guard first, then what was yielded
-  print(text)
-  print("in the pool: " .. #pool .. " without " .. brush)
+  local _ <close>, log = transaction("first") -- the guard, then what was yielded
+  log[#log + 1] = "add 3"
+  log[#log + 1] = "add 4"
 end
-print("in the pool: " .. #pool)
 
 print(pcall(function()
-  local _ <close>, brush = borrow("bob")
-  error("the " .. brush .. " brush is broken", 0)
+  local _ <close>, log = transaction("second")
+  log[#log + 1] = "add 5"
+  error("out of paper", 0)
 end))
-print("in the pool: " .. #pool)

@@ -53,3 +53,45 @@ for _, path in ipairs { "README.md", "docs/guide.md" } do
     end)
   end)
 end
+
+describe("docs/reference.md", function()
+  local lilac = require "lilac"
+  local file = assert(io.open "docs/reference.md")
+  local text = file:read "a"
+  file:close()
+
+  local function names(object)
+    for name in pairs(object) do
+      local known = text:find("[`:. ]" .. name .. "[(`.]")
+      assert.truthy(known, "not in the reference: " .. name)
+    end
+  end
+
+  it("names every function", function()
+    local public = {}
+    for name, value in pairs(lilac) do public[name] = type(value) == "function" or nil end
+    names(public)
+    names(lilac.net)
+    names(lilac.dns)
+    names(lilac.errors)
+  end)
+
+  it("names every method", function()
+    local listener <close> = lilac.net.listen("127.0.0.1", 0)
+    local stream <close> = lilac.net.connect("127.0.0.1", listener.port)
+    local timer <close> = lilac.timeout(nil)
+    local group <close> = lilac.TaskGroup()
+    local handle = lilac.call_soon(function() end)
+    for _, object in ipairs { listener, stream, timer, group, handle, lilac.Future(), lilac.Event(),
+      lilac.Lock(), lilac.Semaphore(), lilac.Condition(), lilac.Barrier(1), lilac.Queue(),
+      lilac.ContextVar "x" } do
+      local index = getmetatable(object).__index
+      if type(index) == "table" then names(index) end
+    end
+  end)
+
+  it("names every class of errors", function()
+    local all = assert(text:match "Classes, children indented:\n(.-)\n\nC?#*")
+    for class in all:gmatch "%a+" do assert.is_false(lilac.errors.is(nil, class)) end
+  end)
+end)

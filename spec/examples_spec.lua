@@ -70,11 +70,11 @@ attempt -99: ConnectionRefusedError
 false	ConnectionRefusedError
 ]],
   contextmanager = [[
-ann paints with green
-in the pool: 1 without green
-in the pool: 2
-false	the green brush is broken
-in the pool: 2
+first: begin
+first: commit add 3, add 4
+second: begin
+second: roll back add 5
+false	out of paper
 ]],
   paginator = [[
 amber
