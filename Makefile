@@ -52,8 +52,8 @@ LTO := $(if $(findstring gcc,$(CC)),-flto=auto)
 
 FLAGS_release := -O2 $(LTO)
 FLAGS_strict  := -O2 -Werror
-FLAGS_debug   := -O0
-FLAGS_asan    := -O1 -fno-omit-frame-pointer $(SANITIZE)
+FLAGS_debug   := -O0 -DLILAC_PLAIN_MALLOC
+FLAGS_asan    := -O1 -DLILAC_PLAIN_MALLOC -fno-omit-frame-pointer $(SANITIZE)
 
 # Hidden by default: a C module's own `buffer_append` must not meet ours.
 COMPILE = $(CC) -std=c11 -D_GNU_SOURCE $(WARNINGS) -g $(FLAGS_$(FLAVOUR)) -fvisibility=hidden \
@@ -167,7 +167,11 @@ stress: all
 	LILAC_STRESS=1 LILAC_SHUFFLE=$(seed) LILAC=$(abspath $(BIN)) $(BUSTED_RUN) || \
 	    { echo "stress: failed with SEED=$(seed)"; exit 1; }
 
-valgrind: all
+valgrind:
+	@$(MAKE) --no-print-directory FLAVOUR=debug valgrind-specs
+
+.PHONY: valgrind-specs
+valgrind-specs: all
 	LILAC=$(abspath $(BIN)) valgrind --quiet --leak-check=full --errors-for-leak-kinds=definite \
 	    --error-exitcode=99 $(BUSTED_RUN)
 

@@ -13,7 +13,7 @@ end
 
 -- In the order of the rows. The first probe that succeeds prints the interpreter's command.
 local contenders = {
-  {name = "limit", file = "limit.c", interpreter = "env"},
+  {name = "limit", file = "limit.c", interpreter = ""},
   {name = "lilac", file = "lilac.lua", probes = {"ls build/lilac"}},
   {
     name = "asyncio", file = "python.py",
@@ -54,7 +54,8 @@ local function program_of(workload, contender)
   return exists(path) and program or nil
 end
 
--- The contenders of a workload, each with its count and its samples, sorted, by unit.
+-- The contenders of a workload: each with its count, every how many rounds it runs, and its samples
+-- by unit and round.
 local function entries_of(workload, with_peers)
   local entries, base = {}, workload.metrics[1].of
   for _, contender in ipairs(contenders) do
@@ -62,7 +63,10 @@ local function entries_of(workload, with_peers)
     local is_peer = name ~= "lilac" and name ~= "limit" and name ~= base
     local count = is_peer and workload.peer_count or workload.count
     if program and count > 0 and (with_peers or not is_peer) then
-      local entry = {contender = contender, program = program, count = count, samples = {}}
+      local every = is_peer and workload.repeats or 1
+      local entry = {contender = contender, program = program, count = count, every = every}
+      entry.samples = {}
+      entry.note = count ~= workload.count and "n = " .. count or ""
       entries[#entries + 1], entries[name] = entry, entry
     end
   end
@@ -77,20 +81,19 @@ local function command_of(workload, entry)
   return ("%s %d %s %s"):format(driver, entry.count, argument, start)
 end
 
--- Runs an entry once and adds the numbers it prints to its samples.
-local function entry_run(workload, entry)
-  if not entry.contender.interpreter then return end
+-- Runs an entry once and adds the numbers it prints to its samples; a failure takes it out.
+local function entry_run(workload, entry, round)
+  if entry.failure or not entry.contender.interpreter then return end
   local command = "timeout --foreground 100 " .. command_of(workload, entry)
   local output, ok = capture(command .. " 2>&1")
   if not ok then
-    entry.failure = output:match "[^\n]+" or "no output"
+    entry.failure, entry.samples = output:match "[^\n]+" or "no output", {}
     return
   end
   for unit, value in output:gmatch "(%a+)%s+([%d.e+-]+)" do
     local samples = entry.samples[unit] or {}
     entry.samples[unit] = samples
-    samples[#samples + 1] = tonumber(value)
-    table.sort(samples)
+    samples[round] = tonumber(value)
   end
 end
 
@@ -102,8 +105,19 @@ local function number(value)
   return ("%." .. decimals .. "f"):format(value)
 end
 
-local function median(samples)
-  return samples[(#samples + 1) // 2]
+-- The least, the median and the largest of some samples.
+local function spread(samples)
+  local sorted = {}
+  for _, value in pairs(samples) do sorted[#sorted + 1] = value end
+  table.sort(sorted)
+  return sorted[1], sorted[(#sorted + 1) // 2], sorted[#sorted]
+end
+
+-- The median of the ratios within each round: what slows a whole round down does not change it.
+local function ratio_of(samples, base)
+  local ratios = {}
+  for round, value in pairs(samples) do ratios[round] = value / base[round] end
+  return select(2, spread(ratios))
 end
 
 local ROW <const> = "  %-22s %9s %9s - %-9s %9s   %s"
@@ -111,14 +125,15 @@ local ROW <const> = "  %-22s %9s %9s - %-9s %9s   %s"
 local function heading_print(metric)
   local bound = metric.max and ("at most %g %s"):format(metric.max, metric.unit)
     or metric.ratio and ("at most %g x %s"):format(metric.ratio, metric.of) or ""
-  print(ROW:format(metric.unit .. " per " .. metric.per, "median", "min", "max",
-    "x " .. metric.of, bound))
+  local row = ROW:format(metric.unit .. " per " .. metric.per, "median", "min", "max",
+    "x " .. metric.of, bound)
+  print((row:gsub("%s+$", "")))
 end
 
 -- "pass" or "MISSED" for lilac where there is a bound and something to compare.
-local function verdict(metric, value, ratio)
+local function verdict(metric, median, ratio)
   local bound = metric.max or metric.ratio
-  local measured = metric.max and value or ratio
+  local measured = metric.max and median or ratio
   if not bound or not measured then return "" end
   return measured <= bound and "pass" or "MISSED"
 end
@@ -128,13 +143,14 @@ local function row_print(entry, metric, base)
   local name, samples = entry.contender.name, entry.samples[metric.unit]
   if not samples then
     print(("  %-22s %9s   %s"):format(name, "-", entry.failure or "not installed"))
-    return name == "lilac" and entry.failure and "MISSED" or ""
+    return entry.failure and (name == "lilac" or name == "limit") and "MISSED" or ""
   end
-  local value = median(samples)
-  local ratio = base and value / base
-  local mark = name == "lilac" and verdict(metric, value, ratio) or ""
-  print(ROW:format(name, number(value), number(samples[1]), number(samples[#samples]),
-    ratio and ("%.2f"):format(ratio) or "-", mark))
+  local least, median, largest = spread(samples)
+  local ratio = base and ratio_of(samples, base)
+  local mark = name == "lilac" and verdict(metric, median, ratio) or ""
+  local row = ROW:format(name, number(median), number(least), number(largest),
+    ratio and ("%.2f"):format(ratio) or "-", mark .. entry.note)
+  print((row:gsub("%s+$", "")))
   return mark
 end
 
@@ -142,19 +158,19 @@ end
 
 -- Runs a workload, round robin, and prints its tables; adds to the counts of `verdicts`.
 local function workload_run(workload, options, verdicts)
-  local peers = (workload.peer_count or 0) > 0 and options.with_peers
-  local count = peers and (", n = %d, peers %d"):format(workload.count, workload.peer_count) or ""
-  print(("\n%s: %s%s"):format(workload.name, workload.title, count))
+  print(("\n%s: %s"):format(workload.name, workload.title))
   io.stdout:flush()
   local entries = entries_of(workload, options.with_peers)
-  for _ = 1, options.rounds do
-    for _, entry in ipairs(entries) do entry_run(workload, entry) end
+  for round = 1, options.rounds * (workload.repeats or 1) do
+    for _, entry in ipairs(entries) do
+      if round % entry.every == 0 then entry_run(workload, entry, round) end
+    end
   end
   for _, metric in ipairs(workload.metrics) do
     local base = entries[metric.of] and entries[metric.of].samples[metric.unit]
     heading_print(metric)
     for _, entry in ipairs(entries) do
-      local mark = row_print(entry, metric, base and median(base))
+      local mark = row_print(entry, metric, base)
       verdicts[mark] = (verdicts[mark] or 0) + 1
     end
   end
@@ -185,14 +201,20 @@ local function is_wanted(workload, names)
 end
 
 local options, verdicts = options_of(arg), {}
+local wanted = {}
+for _, workload in ipairs(workloads) do
+  if is_wanted(workload, options.names) then wanted[#wanted + 1] = workload end
+end
+if #wanted == 0 then
+  io.stderr:write("no such workload: ", table.concat(options.names, " "), "\n")
+  os.exit(2)
+end
 for _, contender in ipairs(contenders) do
   if contender.probes then
     contender.interpreter = interpreter_find(contender.probes)
     print(("%-8s %s"):format(contender.name, contender.interpreter or "-"))
   end
 end
-for _, workload in ipairs(workloads) do
-  if is_wanted(workload, options.names) then workload_run(workload, options, verdicts) end
-end
+for _, workload in ipairs(wanted) do workload_run(workload, options, verdicts) end
 print(("\n%d bounds kept, %d missed"):format(verdicts.pass or 0, verdicts.MISSED or 0))
 os.exit(not verdicts.MISSED)

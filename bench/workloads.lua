@@ -3,8 +3,9 @@
 --   title          what a program does
 --   count          the first argument of every program; peer_count: that of the peers, 0: no peers
 --   argument       the second argument
---   driver         the C program that starts and measures the others, if they cannot
---   commands       what follows the interpreter, by contender, where that is no program in the folder
+--   repeats        many short rounds instead of a few long ones; peers join every so many
+--   driver         the C program that starts and measures the others, where they cannot do so
+--   commands       what follows the interpreter, by contender, where that is no file there
 --   metrics        unit: the key under which a program prints its number; per: of what;
 --                  of, ratio: lilac's number is at most `ratio` times that of the contender `of`;
 --                  max: lilac's number is at most this
@@ -47,7 +48,7 @@ local function echo(bytes, ratio)
   return {
     name = "echo-" .. bytes, folder = "echo",
     title = "TCP echo server, 50 connections, messages of " .. bytes .. " bytes",
-    count = 200000, peer_count = 50000, argument = bytes, driver = "client",
+    count = 50000, peer_count = 50000, argument = bytes, driver = "client", repeats = 4,
     metrics = {{unit = "us", per = "message", of = "limit", ratio = ratio}},
   }
 end

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "core/runtime.h"
+#include "core/state.h"
 #include "lilac.h"
 #include "modules/builtin.h"
 
@@ -315,7 +316,7 @@ static int run(lua_State *L) {
 
 /* A new state from opening to closing. Sets *signal to the one that the main task died of. */
 static int run_in_new_state(struct command *command, int *signal) {
-    lua_State *L = luaL_newstate();
+    lua_State *L = state_open();
     int status = FAILED;
     if (L == NULL) {
         complain("not enough memory");
@@ -329,7 +330,7 @@ static int run_in_new_state(struct command *command, int *signal) {
     } else {
         complain("%s", luaL_tolstring(L, -1, NULL));
     }
-    lua_close(L);
+    state_close(L);
     return status == DONE && command->unloadable ? FAILED : status;
 }
 

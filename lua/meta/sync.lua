@@ -1,11 +1,14 @@
 ---@meta
 -- Synchronisation between the tasks of one loop: Event, Lock, Condition, Semaphore, Barrier.
 --
--- All are FIFO-fair: what one task gives up goes straight to the task that has waited longest, which has
--- it from that moment, also before it runs. Nobody can take it in between, and a task that is cancelled
--- while it waits leaves the line, so that nothing is handed to it. None of these objects belongs to
--- a task or needs to be closed. Giving up (`release`, `set`, `notify`, `abort`) never waits, and works in
--- callbacks too.
+-- All are FIFO-fair: what one task gives up goes straight to the task that has waited longest. From
+-- that moment it has it, also before it runs, and nobody can take it in between. A task cancelled
+-- while it waits leaves the line, so nothing is handed to it. One that is cancelled when it was
+-- served, but has not run yet, keeps what it got and is cancelled at its next await; in asyncio it
+-- would give it back.
+--
+-- None of these objects belongs to a task, or needs to be closed. Giving up (`release`, `set`,
+-- `notify`, `abort`) never waits, and works in callbacks too.
 
 ---@class lilac
 local lilac = {}
@@ -21,7 +24,8 @@ local Event = {}
 ---@return lilac.Event
 function lilac.Event() end
 
----Sets the flag and lets everybody go who waits for it. They all go, also when `clear` follows at once.
+---Sets the flag and lets everybody go who waits for it. They all go, also when `clear` follows at
+---once.
 function Event:set() end
 
 ---Resets the flag: `wait` waits again.
@@ -41,12 +45,12 @@ function Event:wait() end
 
 ---One task at a time: `local _ <close> = lock:acquire()`.
 ---
----It knows its owner. A task that would wait for itself through the owners of locks and the tasks they
----await gets a `DeadlockError` in place of an endless wait, unless somebody in that circle is under a
----deadline. A lock whose owner has ended stays locked: use `<close>`.
+---It knows its owner. A task that would wait for itself through the owners of locks and the tasks
+---they await gets a `DeadlockError` in place of an endless wait, unless somebody in that circle is
+---under a deadline. A lock whose owner has ended stays locked: use `<close>`.
 ---
----As in asyncio, any task or callback may release a lock. Unlike there, a lock is its next owner's as
----soon as it is released: `locked()` stays true in between.
+---As in asyncio, any task or callback may release a lock. Unlike there, a lock is its next owner's
+---as soon as it is released: `locked()` stays true in between.
 ---@class lilac.Lock
 local Lock = {}
 
@@ -102,20 +106,20 @@ function Condition:release() end
 function Condition:locked() end
 
 ---Releases the lock, waits for a notification, and returns with the lock acquired again. Several
----tasks that were notified get the lock one after the other, so ask again what you waited for, or use
----`wait_for`.
+---tasks that were notified get the lock one after the other, so ask again what you waited for, or
+---use `wait_for`.
 ---
----A task that is cancelled here acquires the lock, too, before its cancellation is raised, however long
----that takes. If it had been notified before, the notification goes on to the next task; unlike in
----asyncio, a task that was not notified wakes no other.
+---A task that is cancelled here acquires the lock, too, before its cancellation is raised, however
+---long that takes. If it had been notified before, the notification goes on to the next task;
+---unlike in asyncio, a task that was not notified wakes no other.
 ---
 ---Raises: `InvalidStateError` when nobody has the lock.
 ---@async
 ---@return true
 function Condition:wait() end
 
----Waits until the predicate is true: asks it at first, and again after every notification. It is called
----with the lock held, and may await.
+---Waits until the predicate is true: asks it at first, and again after every notification. It is
+---called with the lock held, and may await.
 ---
 ---Raises: `InvalidStateError` when it must wait and nobody has the lock.
 ---@async
@@ -124,8 +128,8 @@ function Condition:wait() end
 ---@return T value the first true value that the predicate returned
 function Condition:wait_for(predicate) end
 
----Notifies tasks that wait, in the order of their coming. They go on when they get the lock, which the
----caller has to release.
+---Notifies tasks that wait, in the order of their coming. They go on when they get the lock, which
+---the caller has to release.
 ---
 ---Raises: `InvalidStateError` when nobody has the lock.
 ---@param count? integer how many at most; default 1
@@ -159,14 +163,14 @@ function lilac.BoundedSemaphore(permits) end
 
 ---Waits for a permit and takes it.
 ---
----Unlike in asyncio, a task that finds a free permit takes it at once, also when tasks that were given
----theirs earlier have not run yet.
+---Unlike in asyncio, a task that finds a free permit takes it at once, also when tasks that were
+---given theirs earlier have not run yet.
 ---@async
 ---@return lilac.Semaphore semaphore the semaphore itself, whose `__close` releases one permit
 function Semaphore:acquire() end
 
----Gives a permit to the task that has waited longest, or adds it to the free ones. It need not have been
----acquired before.
+---Gives a permit to the task that has waited longest, or adds it to the free ones. It need not have
+---been acquired before.
 ---
 ---Raises: `InvalidStateError` when a bounded semaphore has all its permits free.
 function Semaphore:release() end
@@ -184,9 +188,9 @@ function Semaphore:value() end
 
 ---A place where tasks wait until so many of them are there; then all go on, and it is empty again.
 ---
----The task that comes last lets the others go: from that moment they have passed. Unlike in asyncio,
----a `reset` or `abort` that follows does not stop them, and who comes next need not wait until they have
----run ("draining"). `reset` and `abort` never wait.
+---The task that comes last lets the others go: from that moment they have passed. Unlike in
+---asyncio, a `reset` or `abort` that follows does not stop them, and who comes next need not wait
+---until they have run ("draining"). `reset` and `abort` never wait.
 ---@class lilac.Barrier
 local Barrier = {}
 
@@ -195,10 +199,11 @@ local Barrier = {}
 ---@return lilac.Barrier
 function lilac.Barrier(parties) end
 
----Waits until all are there. A task that is cancelled meanwhile is not there any more; the others go on
----waiting.
+---Waits until all are there. A task that is cancelled meanwhile is not there any more; the others
+---go on waiting.
 ---
----Raises: `BrokenBarrierError` when the barrier was aborted before, or is aborted or reset meanwhile.
+---Raises: `BrokenBarrierError` when the barrier was aborted before, or is aborted or reset
+---meanwhile.
 ---@async
 ---@return integer number 1 for the task that came first, up to the number of parties
 function Barrier:wait() end

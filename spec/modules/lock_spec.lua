@@ -1,24 +1,8 @@
 local lilac = require "lilac"
+local raises = require "spec.support.raises"
+local settle = require "spec.support.settle"
 
-local errors = lilac.errors
-
--- Lets all others run until they wait. With --shuffle, sleep(0) would not be enough.
-local function settle()
-  for _ = 1, 2 do lilac.sleep(1e-6) end
-end
-
-local function start(fn, ...)
-  local task = lilac.create_task(fn, ...)
-  settle()
-  return task
-end
-
-local function raises(class, fn, ...)
-  local ok, err = pcall(fn, ...)
-  assert.is_false(ok)
-  assert.is_true(errors.is(err, class), tostring(err))
-  return tostring(err)
-end
+local start = settle.start
 
 describe("Lock", function()
   it("is free at first, and locked while it is acquired", function()
@@ -86,8 +70,8 @@ describe("Lock", function()
 
   it("cannot be released when it is free", function()
     local lock = lilac.Lock()
-    assert.equal("InvalidStateError: release: the lock is not acquired",
-                 raises("InvalidStateError", lock.release, lock))
+    local err = raises("InvalidStateError", lock.release, lock)
+    assert.equal("release: the lock is not acquired", err.message)
   end)
 
   it("may be released by another task, and in a callback", function()
@@ -347,8 +331,8 @@ describe("Condition", function()
   it("needs the lock to be held", function()
     local condition = lilac.Condition()
     for _, op in ipairs { "wait", "notify", "notify_all", "release" } do
-      local message = raises("InvalidStateError", condition[op], condition)
-      assert.matches("the lock is not acquired", message)
+      local err = raises("InvalidStateError", condition[op], condition)
+      assert.matches("the lock is not acquired", err.message)
     end
   end)
 
@@ -589,15 +573,19 @@ describe("Condition", function()
       assert.is_true(condition:locked())
     end)
 
-    it("raises the cancellation with the lock held", function()
-      local condition = lilac.Condition()
+    it("raises the cancellation as it came, with the lock held", function()
+      local condition, raised = lilac.Condition(), nil
       local task = start(function()
         local _ <close> = condition:acquire()
+        local _ <close> = setmetatable({}, {
+          __close = function(_, err) raised = condition:locked() and err end,
+        })
         condition:wait_for(function() return false end)
       end)
       task:cancel "foo"
       settle()
       assert.is_true(task:cancelled())
+      assert.matches("foo", tostring(raised))
       assert.is_false(condition:locked())
     end)
   end)

@@ -1,24 +1,8 @@
 local lilac = require "lilac"
+local raises = require "spec.support.raises"
+local settle = require "spec.support.settle"
 
-local errors = lilac.errors
-
--- Lets all others run until they wait. With --shuffle, sleep(0) would not be enough.
-local function settle()
-  for _ = 1, 2 do lilac.sleep(1e-6) end
-end
-
-local function start(fn, ...)
-  local task = lilac.create_task(fn, ...)
-  settle()
-  return task
-end
-
-local function raises(class, fn, ...)
-  local ok, err = pcall(fn, ...)
-  assert.is_false(ok)
-  assert.is_true(errors.is(err, class), tostring(err))
-  return tostring(err)
-end
+local errors, start = lilac.errors, settle.start
 
 -- Holds the loop, so that deadlines pass that the loop has not seen.
 local function hold(seconds)
@@ -185,6 +169,15 @@ for _, class in ipairs(classes) do
       assert.is_true(queue:empty())
     end)
 
+    it("loses no item to a task cancelled in the turn of the put, which ends with get", function()
+      local queue = new()
+      local task = start(queue.get, queue)
+      queue:put("a")
+      task:cancel()
+      local ok, item = pcall(task.await, task)
+      assert.is_true(ok and item == "a" or queue:qsize() == 1)
+    end)
+
     it("has the item of a putter that is cancelled in the turn of the get", function()
       local queue, put = new(1), false
       queue:put(1)
@@ -316,7 +309,8 @@ for _, class in ipairs(classes) do
         local queue = new(1)
         raises("QueueEmpty", queue.get_nowait, queue)
         queue:put_nowait(1)
-        assert.matches("full %(1 items%)", raises("QueueFull", queue.put_nowait, queue, 2))
+        local err = raises("QueueFull", queue.put_nowait, queue, 2)
+        assert.equal("put_nowait: the queue is full (1 items)", err.message)
         assert.equal(1, queue:get_nowait())
       end)
 
@@ -438,8 +432,8 @@ for _, class in ipairs(classes) do
         raises("QueueShutDown", task.await, task)
         queue:join()
         for _, op in ipairs { "put", "put_nowait", "get", "get_nowait" } do
-          assert.matches("^QueueShutDown: " .. op .. ": the queue is shut down$",
-                         raises("QueueShutDown", queue[op], queue, "item"))
+          local err = raises("QueueShutDown", queue[op], queue, "item")
+          assert.equal(op .. ": the queue is shut down", err.message)
         end
       end)
 
@@ -658,6 +652,23 @@ describe("PriorityQueue", function()
     good:await()
     assert.same({ 2, 3 }, drain(queue))
     assert.is_true(pcall(queue.task_done, queue))
+  end)
+
+  it("lets a putter put again whose comparison was interrupted in the task of a getter", function()
+    local endless = false
+    local queue = fill(lilac.PriorityQueue(2, function(a, b)
+      while endless do end
+      return a < b
+    end), { 1, 2 })
+    local putter = start(queue.put, queue, 3)
+    endless = true
+    pcall(function()
+      local _ <close> = lilac.timeout(0.01, { interrupt = true })
+      queue:get()
+    end)
+    endless = false
+    putter:await()
+    assert.same({ 2, 3 }, drain(queue))
   end)
 
   it("refuses a comparison that awaits, and stays as it was", function()

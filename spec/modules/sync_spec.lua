@@ -1,24 +1,8 @@
 local lilac = require "lilac"
+local raises = require "spec.support.raises"
+local settle = require "spec.support.settle"
 
-local errors = lilac.errors
-
--- Lets all others run until they wait. With --shuffle, sleep(0) would not be enough.
-local function settle()
-  for _ = 1, 2 do lilac.sleep(1e-6) end
-end
-
-local function start(fn, ...)
-  local task = lilac.create_task(fn, ...)
-  settle()
-  return task
-end
-
-local function raises(class, fn, ...)
-  local ok, err = pcall(fn, ...)
-  assert.is_false(ok)
-  assert.is_true(errors.is(err, class), tostring(err))
-  return tostring(err)
-end
+local errors, start = lilac.errors, settle.start
 
 -- Holds the loop, so that deadlines pass that the loop has not seen.
 local function hold(seconds)
@@ -282,6 +266,15 @@ describe("Semaphore", function()
     assert.equal(1, semaphore:value())
   end)
 
+  it("loses no permit to a task that is cancelled in the turn of the release and ends", function()
+    local semaphore = lilac.Semaphore(0)
+    local task = start(semaphore.acquire, semaphore)
+    semaphore:release()
+    task:cancel()
+    local ok, permit = pcall(task.await, task)
+    assert.is_true(ok and permit == semaphore or semaphore:value() == 1)
+  end)
+
   it("ends by a deadline, which takes no permit", function()
     local semaphore = lilac.Semaphore(0)
     raises("TimeoutError", lilac.timeout, 0.001, semaphore.acquire, semaphore)
@@ -366,8 +359,8 @@ describe("BoundedSemaphore", function()
 
   it("refuses a release too many", function()
     local semaphore = lilac.BoundedSemaphore(2)
-    local message = raises("InvalidStateError", semaphore.release, semaphore)
-    assert.matches("all 2 permits are free", message)
+    local err = raises("InvalidStateError", semaphore.release, semaphore)
+    assert.matches("all 2 permits are free", err.message)
     assert.equal(2, semaphore:value())
   end)
 

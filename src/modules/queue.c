@@ -254,7 +254,7 @@ static int put_protected(lua_State *L) {
     return 0;
 }
 
-/* As `put`; false where the comparison failed. */
+/* As `put`; false, and the error in place of the item, where a comparison fails. */
 static bool try_put(lua_State *L, struct queue *queue) {
     if (!queue->order->compares) {
         put(L, queue);
@@ -263,15 +263,11 @@ static bool try_put(lua_State *L, struct queue *queue) {
     lua_pushcfunction(L, put_protected);
     lua_pushvalue(L, 1);
     lua_rotate(L, -3, -1);
-    if (lua_pcall(L, 2, 0, 0) == LUA_OK) return true;
-    /* An interrupt of the comparison is meant for this task. */
-    if (task_is_own_cancellation(L, -1)) task_rearm(L, task_running(L), -1);
-    lua_pop(L, 1);
-    return false;
+    return lua_pcall(L, 2, 0, 0) == LUA_OK;
 }
 
-/* After a place became free: puts the item of the first putter, on behalf of it. Where that fails,
- * the putter will try itself, and meet the error; the place is the next one's. */
+/* After a place became free: puts the item of the first putter, on behalf of it. Where that fails
+ * the error is the putter's, and the place the next one's. */
 static void admit_putter(lua_State *L, struct queue *queue) {
     lilac_wait *wait;
     while (has_room(queue) && (wait = waitq_first(&queue->putters))) {
@@ -279,7 +275,14 @@ static void admit_putter(lua_State *L, struct queue *queue) {
         waitq_unlink(wait);                        /* a comparison may call the queue */
         lua_pushvalue(putter, 2);
         lua_xmove(putter, L, 1);
-        if (try_put(L, queue)) lua_settop(putter, 1);
+        if (try_put(L, queue)) {
+            lua_settop(putter, 1);
+        } else if (task_is_own_cancellation(L, -1)) {
+            task_rearm(L, task_running(L), -1); /* it interrupted the comparison: nobody's error */
+            lua_pop(L, 1);
+        } else {
+            lua_xmove(L, putter, 1);
+        }
         lilac_wake(wait);
     }
 }
@@ -336,16 +339,15 @@ static void put_describe(lilac_wait *wait, char *text, size_t size) {
     describe(container_of(waitq_of(wait), struct queue, putters), text, size);
 }
 
-/* The stack: [queue] when a getter has put the item, [queue, item] after a shutdown, or when the
- * item could not be compared. */
+/* The stack: [queue] when a getter has put the item, [queue, item, error] when it could not compare
+ * it, [queue, item] when the queue was shut down, or the getter interrupted. */
 static int put_done(lua_State *L, lilac_wait *wait) {
     struct queue *queue = check(L);
     if (lua_gettop(L) == 1) return 0;
+    if (lua_gettop(L) == 3) return lua_error(L);
     if (queue->shut) return throw_shut_down(L, "put");
-    if (!has_room(queue)) {
-        lilac_checkpoint(L);
-        return park(L, &queue->putters, wait->task->op);
-    }
+    lilac_checkpoint(L);
+    if (!has_room(queue)) return park(L, &queue->putters, wait->task->op);
     put(L, queue);
     return 0;
 }

@@ -1,0 +1,171 @@
+#include "alloc.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "list.h"
+
+#define ARENA_SIZE 2097152 /* a huge page, and its alignment */
+#define SLAB_SIZE 65536    /* and its alignment, so that a block finds its slab */
+#define SLABS (ARENA_SIZE / SLAB_SIZE)
+#define GRAIN 16
+#define MAX_BLOCK 1024 /* the first stack of a coroutine is 720 bytes */
+#define CLASSES (MAX_BLOCK / GRAIN)
+#define SMALL_ARENAS 4 /* beyond these, huge pages: a big heap is spared most of its page faults */
+
+struct block {
+    struct block *next;
+};
+
+/* Stands at the begin of its memory. `link` is in the list of its class while it has free blocks, in
+ * the allocator's list of unused slabs while it has no class. */
+struct slab {
+    struct list link;
+    struct block *free;
+    char *fresh, *end; /* blocks that were never used: fresh … end */
+    uint32_t used, size;
+};
+
+/* The first slab's place also has the arena's head. */
+struct arena {
+    struct slab slab;
+    struct list link;
+    uint32_t unused; /* slabs */
+};
+
+struct allocator {
+    struct list partial[CLASSES + 1]; /* slabs with free blocks, by class */
+    struct list unused;               /* slabs without a class */
+    struct list arenas;
+    unsigned arena_count;
+};
+
+struct allocator *allocator_open(void) {
+    struct allocator *allocator = calloc(1, sizeof *allocator);
+    if (!allocator) return NULL;
+    for (int i = 0; i <= CLASSES; i++) list_init(&allocator->partial[i]);
+    list_init(&allocator->unused);
+    list_init(&allocator->arenas);
+    return allocator;
+}
+
+void allocator_close(struct allocator *allocator) {
+    struct list *link;
+    while ((link = list_shift(&allocator->arenas))) free(container_of(link, struct arena, link));
+    free(allocator);
+}
+
+static struct arena *arena_of(const void *memory) {
+    return (struct arena *)((uintptr_t)memory & ~(uintptr_t)(ARENA_SIZE - 1));
+}
+
+static struct slab *slab_of(const void *memory) {
+    return (struct slab *)((uintptr_t)memory & ~(uintptr_t)(SLAB_SIZE - 1));
+}
+
+static bool arena_new(struct allocator *allocator) {
+    struct arena *arena = aligned_alloc(ARENA_SIZE, ARENA_SIZE);
+    if (!arena) return false;
+    if (allocator->arena_count++ >= SMALL_ARENAS) madvise(arena, ARENA_SIZE, MADV_HUGEPAGE);
+    list_append(&allocator->arenas, &arena->link);
+    arena->unused = SLABS;
+    for (int i = 0; i < SLABS; i++) {
+        struct slab *slab = (struct slab *)((char *)arena + (size_t)i * SLAB_SIZE);
+        list_append(&allocator->unused, &slab->link);
+    }
+    return true;
+}
+
+/* Returns an arena without a block in use, unless it is the last. */
+static void arena_free(struct allocator *allocator, struct arena *arena) {
+    if (allocator->arena_count == 1) return;
+    for (int i = 0; i < SLABS; i++)
+        list_unlink(&((struct slab *)((char *)arena + (size_t)i * SLAB_SIZE))->link);
+    list_unlink(&arena->link);
+    allocator->arena_count--;
+    free(arena);
+}
+
+static struct slab *slab_take(struct allocator *allocator, size_t class) {
+    if (list_empty(&allocator->unused) && !arena_new(allocator)) return NULL;
+    struct slab *slab = container_of(list_shift(&allocator->unused), struct slab, link);
+    struct arena *arena = arena_of(slab);
+    size_t head = slab == &arena->slab ? sizeof(struct arena) : sizeof(struct slab);
+    size_t size = class * GRAIN, room = SLAB_SIZE - (head + GRAIN - 1) / GRAIN * GRAIN;
+    arena->unused--;
+    slab->free = NULL;
+    slab->fresh = (char *)slab + SLAB_SIZE - room;
+    slab->end = slab->fresh + room / size * size;
+    slab->used = 0;
+    slab->size = (uint32_t)size;
+    list_append(&allocator->partial[class], &slab->link);
+    return slab;
+}
+
+static void slab_give(struct allocator *allocator, struct slab *slab) {
+    struct arena *arena = arena_of(slab);
+    list_unlink(&slab->link);
+    list_append(&allocator->unused, &slab->link);
+    if (++arena->unused == SLABS) arena_free(allocator, arena);
+}
+
+static bool is_full(const struct slab *slab) { return !slab->free && slab->fresh == slab->end; }
+
+static void *allocate(struct allocator *allocator, size_t size) {
+    size_t class = (size + GRAIN - 1) / GRAIN;
+    struct list *partial = &allocator->partial[class];
+    struct slab *slab = container_of(partial->next, struct slab, link);
+    if (list_empty(partial) && !(slab = slab_take(allocator, class))) return NULL;
+    struct block *block = slab->free;
+    slab->used++;
+    if (block) {
+        slab->free = block->next;
+    } else {
+        block = (struct block *)slab->fresh;
+        slab->fresh += slab->size;
+    }
+    if (is_full(slab)) list_unlink(&slab->link);
+    return block;
+}
+
+static void release(struct allocator *allocator, void *memory) {
+    struct slab *slab = slab_of(memory);
+    struct block *block = memory;
+    if (is_full(slab)) {
+        struct list *partial = &allocator->partial[slab->size / GRAIN];
+        list_append(partial->next, &slab->link); /* to the front: it is warm */
+    }
+    block->next = slab->free;
+    slab->free = block;
+    if (--slab->used == 0) slab_give(allocator, slab);
+}
+
+void *allocator_realloc(void *ud, void *block, size_t old_size, size_t new_size) {
+#ifdef LILAC_PLAIN_MALLOC /* for tools that watch malloc */
+    if (new_size > 0) return realloc(block, new_size);
+    free(block);
+    return NULL;
+#endif
+    struct allocator *allocator = ud;
+    bool was_small = old_size <= MAX_BLOCK, is_small = new_size <= MAX_BLOCK;
+    if (!block) {
+        if (new_size == 0) return NULL;
+        return is_small ? allocate(allocator, new_size) : malloc(new_size);
+    }
+    if (new_size == 0) {
+        if (was_small) release(allocator, block);
+        else free(block);
+        return NULL;
+    }
+    if (!was_small && !is_small) return realloc(block, new_size);
+    if (was_small && is_small && (old_size + GRAIN - 1) / GRAIN == (new_size + GRAIN - 1) / GRAIN)
+        return block;
+    void *moved = is_small ? allocate(allocator, new_size) : malloc(new_size);
+    if (!moved) return NULL;
+    memcpy(moved, block, old_size < new_size ? old_size : new_size);
+    if (was_small) release(allocator, block);
+    else free(block);
+    return moved;
+}

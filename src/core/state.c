@@ -1,0 +1,70 @@
+#include "state.h"
+
+#include <malloc.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "alloc.h"
+
+struct state {
+    struct allocator *allocator;
+    bool warns;     /* warn("@on") */
+    bool continues; /* the next warning goes on with the last one */
+};
+
+static int on_panic(lua_State *L) {
+    const char *message = lua_tostring(L, -1);
+    fprintf(stderr, "lilac: unprotected error in a call to Lua: %s\n", message ? message : "?");
+    return 0; /* Lua aborts */
+}
+
+static void on_warning(void *ud, const char *message, int to_be_continued) {
+    struct state *state = ud;
+    if (!state->continues && !to_be_continued && *message == '@') {
+        if (strcmp(message, "@on") == 0) state->warns = true;
+        if (strcmp(message, "@off") == 0) state->warns = false;
+        return;
+    }
+    if (state->warns)
+        fprintf(stderr, "%s%s%s", state->continues ? "" : "Lua warning: ", message,
+                to_be_continued ? "" : "\n");
+    state->continues = to_be_continued;
+}
+
+static void *reallocate(void *ud, void *block, size_t old_size, size_t new_size) {
+    return allocator_realloc(((struct state *)ud)->allocator, block, old_size, new_size);
+}
+
+/* Blocks above the allocator's size: strings of 16 KiB, say, that live for one read. Left alone, malloc
+ * would give the end of its heap back to the system after each. */
+static void tune_malloc(void) {
+    mallopt(M_TRIM_THRESHOLD, 64 << 20);
+    mallopt(M_MMAP_THRESHOLD, 4 << 20);
+}
+
+lua_State *state_open(void) {
+    tune_malloc();
+    struct state *state = calloc(1, sizeof *state);
+    if (!state) return NULL;
+    state->allocator = allocator_open();
+    lua_State *L = state->allocator ? lua_newstate(reallocate, state) : NULL;
+    if (!L) {
+        if (state->allocator) allocator_close(state->allocator);
+        free(state);
+        return NULL;
+    }
+    lua_atpanic(L, on_panic);
+    lua_setwarnf(L, on_warning, state);
+    return L;
+}
+
+void state_close(lua_State *L) {
+    void *ud;
+    lua_getallocf(L, &ud);
+    struct state *state = ud;
+    lua_close(L);
+    allocator_close(state->allocator);
+    free(state);
+}

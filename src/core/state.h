@@ -1,0 +1,14 @@
+/*
+ * A Lua state as the interpreter needs it: what luaL_newstate makes, on lilac's own allocator.
+ */
+#ifndef LILAC_STATE_H
+#define LILAC_STATE_H
+
+#include <lua.h>
+
+/* NULL: out of memory. */
+lua_State *state_open(void);
+
+void state_close(lua_State *L);
+
+#endif
