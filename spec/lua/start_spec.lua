@@ -11,7 +11,7 @@ local function outcome(task)
 end
 
 describe("TaskGroup:start", function()
-  it("gives the values though the function fails in the same turn; the group raises that", function()
+  it("gives the values though the function fails in the same turn, as the group does", function()
     local got
     local ok, err = pcall(function()
       local tg <close> = lilac.TaskGroup()

@@ -310,12 +310,15 @@ void report_exception(lua_State *L, const char *message, int index, int tracebac
     if (!lua_checkstack(L, 20)) return;
     int top = lua_gettop(L);
     index = lua_absindex(L, index);
+    if (task != 0 && traceback != 0 && lua_isstring(L, traceback)) {
+        lua_pushvalue(L, traceback);
+        created_at(L, task_test(L, task));
+        lua_concat(L, 2);
+        traceback = lua_gettop(L);
+    }
     if (!call_handler(L, message, index, traceback, task)) {
         report_push_error(L, index, traceback);
-        fprintf(stderr, "lilac: %s: %s", message, lua_tostring(L, -1));
-        if (task != 0 && traceback != 0)
-            fputs(created_at(L, task_test(L, task)), stderr);
-        fputc('\n', stderr);
+        fprintf(stderr, "lilac: %s: %s\n", message, lua_tostring(L, -1));
         fflush(stderr);
     }
     lua_settop(L, top);
