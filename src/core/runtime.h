@@ -27,6 +27,8 @@ struct nesting {
     lua_State *co;   /* whom */
     bool closing;    /* to unwind it: coroutine.close */
     bool throwing;   /* to raise the value it is resumed with at its yield */
+    lua_Hook hook;   /* of the user, kept from the trampoline; NULL: none, or it is in place */
+    int hook_mask, hook_count;
     struct nesting *outer;
 };
 

@@ -37,7 +37,7 @@ static int trampoline_done(lua_State *L, int status, lua_KContext context) {
     return 1;
 }
 
-static int trampoline(lua_State *L) {
+int task_trampoline(lua_State *L) {
     int status = lua_pcallk(L, lua_gettop(L) - 2, LUA_MULTRET, 1, 0, trampoline_done);
     return trampoline_done(L, status, 0);
 }
@@ -113,7 +113,7 @@ struct task *task_create(lua_State *L, int count) {
     struct task *creator = runtime->current ? runtime->current : &runtime->root;
     if (creator->has_context) context_copy(L, creator, task);
     lua_State *co = task->L;
-    lua_pushcfunction(co, trampoline);
+    lua_pushcfunction(co, task_trampoline);
     lua_pushcfunction(co, report_on_throw);
     lua_xmove(L, co, count + 2); /* with the task itself, which comes back */
     lua_xmove(co, L, 1);

@@ -152,6 +152,9 @@ struct task *task_able_to_wait(lua_State *L);
  * and puts it at the end of the ready queue. */
 struct task *task_create(lua_State *L, int count);
 
+/* The C function under the body of every task, which tracebacks leave out. */
+int task_trampoline(lua_State *L);
+
 /* Runs a ready task until it parks or ends. Only the loop calls it. */
 void task_resume(struct task *task);
 

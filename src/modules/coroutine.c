@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "../core/report.h"
+#include "../core/interrupt.h"
 #include "../core/runtime.h"
 #include "builtin.h"
 
@@ -35,21 +36,56 @@ static int on_throw(lua_State *L) {
     if (coroutine_is_closing(L) || task_is_own_cancellation(L, 1) || !lua_checkstack(L, 8)) return 1;
     lua_rawgetp(L, LUA_REGISTRYINDEX, &tracebacks_key);
     lua_pushthread(L);
-    luaL_traceback(L, L, NULL, 1);
+    debug_push_traceback(L, L, 1);
     lua_rawset(L, -3);
     lua_settop(L, 1);
     return 1;
 }
 
+bool coroutine_push_last_traceback(lua_State *L, lua_State *co) {
+    if (co == L || lua_status(co) <= LUA_YIELD || !lua_checkstack(co, 1)) return false;
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &tracebacks_key);
+    lua_pushthread(co);
+    lua_xmove(co, L, 1);
+    bool has = lua_rawget(L, -2) == LUA_TSTRING;
+    lua_remove(L, -2);
+    if (!has) lua_pop(L, 1);
+    return has;
+}
+
+/* The user's hook does not see the trampoline: it is put in place by the trampoline and taken away
+ * again, and kept in the nesting meanwhile. */
+static void withhold_hook(struct nesting *nesting, lua_State *co) {
+    interrupt_unplant(runtime_of(co), co);
+    nesting->hook = lua_gethook(co);
+    nesting->hook_mask = lua_gethookmask(co);
+    nesting->hook_count = lua_gethookcount(co);
+    lua_sethook(co, NULL, 0, 0);
+}
+
+static void give_hook(struct nesting *nesting, lua_State *co) {
+    if (!nesting->hook) return;
+    lua_sethook(co, nesting->hook, nesting->hook_mask, nesting->hook_count);
+    nesting->hook = NULL;
+}
+
+/* The resume of this very coroutine; NULL when a C module has resumed it. */
+static struct nesting *nesting_of(lua_State *co) {
+    struct nesting *nesting = runtime_of(co)->nesting;
+    return nesting && nesting->co == co ? nesting : NULL;
+}
+
 static int trampoline_done(lua_State *L, int status, lua_KContext context) {
     (void)context;
+    if (lua_gethook(L) && nesting_of(L)) withhold_hook(nesting_of(L), L);
     if (status == LUA_OK || status == LUA_YIELD) return lua_gettop(L) - 1;
     if (coroutine_is_closing(L) && lua_isnil(L, -1)) return 0;
     return lua_error(L);
 }
 
 /* [handler, function, arguments…] */
-static int trampoline(lua_State *L) {
+int coroutine_trampoline(lua_State *L) {
+    if (nesting_of(L)) give_hook(nesting_of(L), L);
     int status = lua_pcallk(L, lua_gettop(L) - 2, LUA_MULTRET, 1, 0, trampoline_done);
     return trampoline_done(L, status, 0);
 }
@@ -57,7 +93,7 @@ static int trampoline(lua_State *L) {
 static int co_create(lua_State *L) {
     luaL_checktype(L, 1, LUA_TFUNCTION);
     lua_State *co = lua_newthread(L);
-    lua_pushcfunction(co, trampoline);
+    lua_pushcfunction(co, coroutine_trampoline);
     lua_pushcfunction(co, on_throw);
     lua_pushvalue(L, 1);
     lua_xmove(L, co, 1);
@@ -121,9 +157,11 @@ static int resume_step(lua_State *L, lua_State *co, int count, enum resume_kind 
     if (kind == THROW) kind = RESUME; /* what follows is the same */
     lua_State *running = runtime->running;
     *slot_of(co) = *slot_of(L);
+    if (lua_gethook(co) && lua_status(co) == LUA_OK) withhold_hook(&nesting, co);
     runtime->nesting = &nesting;
     runtime->running = co;
     int status = lua_resume(co, L, count, &count);
+    give_hook(&nesting, co);
     runtime->running = running;
     runtime->nesting = nesting.outer;
     struct task *task = runtime->current;
@@ -264,31 +302,6 @@ static int co_isyieldable(lua_State *L) {
     return 1;
 }
 
-/* ---- debug.traceback ---------------------------------------------------------------------------- */
-
-/* As the stock function, but a coroutine that died of an error shows where, and the trampoline is not
- * shown. */
-static int traceback(lua_State *L) {
-    lua_State *co = lua_isthread(L, 1) ? lua_tothread(L, 1) : L;
-    int arg = co == L && !lua_isthread(L, 1) ? 1 : 2;
-    const char *message = lua_tostring(L, arg);
-    if (!message && !lua_isnoneornil(L, arg)) {
-        lua_pushvalue(L, arg);
-        return 1;
-    }
-    int level = (int)luaL_optinteger(L, arg + 1, co == L ? 1 : 0);
-    if (co != L && lua_status(co) > LUA_YIELD) {
-        lua_rawgetp(L, LUA_REGISTRYINDEX, &tracebacks_key);
-        lua_pushvalue(L, 1);
-        if (lua_rawget(L, -2) == LUA_TSTRING) {
-            if (message) lua_pushfstring(L, "%s\n%s", message, lua_tostring(L, -1));
-            return 1;
-        }
-    }
-    luaL_traceback(L, co, message, level);
-    return 1;
-}
-
 int luaopen_lilac_coroutine(lua_State *L) {
     static const luaL_Reg functions[] = {
         {"create", co_create},   {"resume", co_resume},   {"wrap", co_wrap},
@@ -301,7 +314,7 @@ int luaopen_lilac_coroutine(lua_State *L) {
     lua_setmetatable(L, -2);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &tracebacks_key);
     lua_rawgeti(L, LUA_REGISTRYINDEX, runtime_of(L)->transparent_ref);
-    static const lua_CFunction transparent[] = {co_resume, co_throw, wrap_call, co_close, trampoline};
+    static const lua_CFunction transparent[] = {co_resume, co_throw, wrap_call, co_close, coroutine_trampoline};
     for (size_t i = 0; i < sizeof transparent / sizeof *transparent; i++) {
         lua_pushcfunction(L, transparent[i]);
         lua_pushboolean(L, 1);
@@ -309,9 +322,6 @@ int luaopen_lilac_coroutine(lua_State *L) {
     }
     lua_getglobal(L, "coroutine");
     luaL_setfuncs(L, functions, 0);
-    lua_getglobal(L, "debug");
-    lua_pushcfunction(L, traceback);
-    lua_setfield(L, -2, "traceback");
     lua_newtable(L);
     lua_pushcfunction(L, co_throw);
     lua_setfield(L, -2, "throw_into");

@@ -1,5 +1,6 @@
 /*
- * The stock coroutine library, through which an await parks the whole task.
+ * The stock coroutine library, through which an await parks the whole task; and what the debug library
+ * has to know of it.
  */
 #ifndef LILAC_COROUTINE_H
 #define LILAC_COROUTINE_H
@@ -9,5 +10,15 @@
 
 /* Whether the user coroutine that runs is being closed by coroutine.close. */
 bool coroutine_is_closing(lua_State *L);
+
+/* The C function under the body of every user coroutine, which tracebacks leave out. */
+int coroutine_trampoline(lua_State *L);
+
+/* Pushes onto L the traceback of a coroutine that died of an error, as it was then; false, and nothing,
+ * for any other. */
+bool coroutine_push_last_traceback(lua_State *L, lua_State *co);
+
+/* Pushes onto L the traceback of a thread from `level` on, without its trampoline. */
+void debug_push_traceback(lua_State *L, lua_State *co, int level);
 
 #endif

@@ -1,0 +1,159 @@
+/*
+ * debug.*: the stock functions, but the trampoline under the body of every coroutine and task is not
+ * there, and the traceback of a coroutine that died of an error is that of its last moment.
+ */
+#include <limits.h>
+#include <lualib.h>
+#include <string.h>
+
+#include "../core/runtime.h"
+#include "builtin.h"
+#include "coroutine.h"
+
+/* How many levels luaL_traceback shows before and after those it skips. */
+enum { FIRST_LEVELS = 10, LAST_LEVELS = 11 };
+
+static bool has_level(lua_State *co, int level) {
+    lua_Debug ar;
+    return lua_getstack(co, level, &ar) != 0;
+}
+
+/* Whether there is a level, and it is a trampoline. */
+static bool is_trampoline(lua_State *co, int level) {
+    lua_Debug ar;
+    if (!lua_getstack(co, level, &ar) || has_level(co, level + 1)) return false;
+    if (!lua_checkstack(co, 1)) return false;
+    lua_getinfo(co, "f", &ar);
+    lua_CFunction function = lua_tocfunction(co, -1);
+    lua_pop(co, 1);
+    return function == task_trampoline || function == coroutine_trampoline;
+}
+
+/* The thread that a function of this library is about, and where its other arguments begin. */
+static lua_State *thread_argument(lua_State *L, int *arg) {
+    bool is_other = lua_isthread(L, 1);
+    *arg = is_other ? 2 : 1;
+    return is_other ? lua_tothread(L, 1) : L;
+}
+
+/* ---- levels ------------------------------------------------------------------------------------- */
+
+static lua_CFunction stock_getinfo, stock_getlocal, stock_setlocal;
+
+/* Calls a stock function in this very frame, so that levels are counted as they are there; the level of
+ * the trampoline becomes one that does not exist. */
+static int call_stock(lua_State *L, lua_CFunction stock) {
+    int arg, exact;
+    lua_State *co = thread_argument(L, &arg);
+    lua_Integer level = lua_tointegerx(L, arg, &exact);
+    if (exact && level >= 0 && level < INT_MAX && is_trampoline(co, (int)level)) {
+        lua_pushinteger(L, INT_MAX);
+        lua_replace(L, arg);
+    }
+    return stock(L);
+}
+
+static int debug_getinfo(lua_State *L) { return call_stock(L, stock_getinfo); }
+
+static int debug_getlocal(lua_State *L) { return call_stock(L, stock_getlocal); }
+
+static int debug_setlocal(lua_State *L) { return call_stock(L, stock_setlocal); }
+
+/* ---- traceback ---------------------------------------------------------------------------------- */
+
+/* The bottom level of a thread, the trampoline not counted; -1: none. */
+static int last_level(lua_State *co) {
+    int below = 0, above = 1;
+    while (has_level(co, above)) above *= 2;
+    if (!has_level(co, 0)) return -1;
+    while (above - below > 1) {
+        int middle = below + (above - below) / 2;
+        if (has_level(co, middle)) below = middle;
+        else above = middle;
+    }
+    return is_trampoline(co, below) ? below - 1 : below;
+}
+
+/* Pushes the lines of levels `first` to the bottom, without the heading and the trampoline. */
+static void push_lines(lua_State *L, lua_State *co, int first) {
+    luaL_traceback(L, co, NULL, first);
+    const char *lines = strchr(lua_tostring(L, -1), '\n');
+    const char *end = lines ? lines + strlen(lines) : NULL;
+    if (lines && is_trampoline(co, last_level(co) + 1)) end = strrchr(lines, '\n');
+    lua_pushlstring(L, lines ? lines : "", (size_t)(end - lines));
+    lua_remove(L, -2);
+}
+
+void debug_push_traceback(lua_State *L, lua_State *co, int level) {
+    static const char heading[] = "stack traceback:";
+    int last = last_level(co), skipped = last - level - FIRST_LEVELS - LAST_LEVELS + 1;
+    luaL_checkstack(L, 8, "traceback");
+    lua_pushstring(L, heading);
+    if (level < 0 || level > last) return;
+    push_lines(L, co, level);
+    if (skipped > 0) {
+        const char *lines = lua_tostring(L, -1), *gap = strstr(lines, "\n\t...");
+        lua_pushlstring(L, lines, (size_t)(gap - lines));
+        lua_replace(L, -2);
+        lua_pushfstring(L, "\n\t...\t(skipping %d levels)", skipped);
+        push_lines(L, co, last - LAST_LEVELS + 1);
+        lua_concat(L, 3);
+    }
+    lua_concat(L, 2);
+}
+
+/* Removes the first `count` lines below the heading of the traceback on top of the stack. */
+static void drop_lines(lua_State *L, int count) {
+    const char *text = lua_tostring(L, -1), *lines = strchr(text, '\n'), *rest = lines;
+    for (; rest && count > 0; count--) rest = strchr(rest + 1, '\n');
+    if (!lines || rest == lines) return;
+    lua_pushlstring(L, text, (size_t)(lines - text));
+    lua_pushstring(L, rest ? rest : "");
+    lua_concat(L, 2);
+    lua_replace(L, -2);
+}
+
+static int debug_traceback(lua_State *L) {
+    int arg;
+    lua_State *co = thread_argument(L, &arg);
+    const char *message = lua_tostring(L, arg);
+    if (!message && !lua_isnoneornil(L, arg)) {
+        lua_pushvalue(L, arg);
+        return 1;
+    }
+    lua_Integer level = luaL_optinteger(L, arg + 1, co == L ? 1 : 0);
+    if (level < 0 || level > INT_MAX / 2) level = INT_MAX / 2; /* no such level */
+    lua_settop(L, arg);
+    if (coroutine_push_last_traceback(L, co)) drop_lines(L, (int)level);
+    else debug_push_traceback(L, co, (int)level);
+    if (!message) return 1;
+    lua_pushliteral(L, "\n");
+    lua_insert(L, -2);
+    lua_concat(L, 3);
+    return 1;
+}
+
+/* ---- opening ------------------------------------------------------------------------------------ */
+
+/* Replaces a function of the library, which is on top of the stack; returns the stock one, whatever
+ * stood there. */
+static lua_CFunction replace(lua_State *L, const char *name, lua_CFunction function) {
+    lua_pushcfunction(L, luaopen_debug);
+    lua_call(L, 0, 1);
+    lua_getfield(L, -1, name);
+    lua_CFunction stock = lua_tocfunction(L, -1);
+    lua_pop(L, 2);
+    lua_pushcfunction(L, function);
+    lua_setfield(L, -2, name);
+    return stock;
+}
+
+int luaopen_lilac_debug(lua_State *L) {
+    lua_getglobal(L, "debug");
+    replace(L, "traceback", debug_traceback);
+    stock_getinfo = replace(L, "getinfo", debug_getinfo);
+    stock_getlocal = replace(L, "getlocal", debug_getlocal);
+    stock_setlocal = replace(L, "setlocal", debug_setlocal);
+    lua_newtable(L);
+    return 1;
+}
