@@ -1,4 +1,5 @@
 local lilac = require "lilac"
+local outcome = require "spec.support.outcome"
 local raises = require "spec.support.raises"
 local settle = require "spec.support.settle"
 local errors, start = lilac.errors, settle.start
@@ -6,13 +7,6 @@ local errors, start = lilac.errors, settle.start
 -- A guard that runs fn(err) when its scope is left.
 local function on_close(fn)
   return setmetatable({}, { __close = function(_, err) fn(err) end })
-end
-
--- How a task has ended: "done", "failed" or "cancelled".
-local function outcome(task)
-  settle()
-  assert.is_true(task:done(), tostring(task))
-  return task:cancelled() and "cancelled" or task:failed() and "failed" or "done"
 end
 
 -- The error that a cancelled or failed task ended with.

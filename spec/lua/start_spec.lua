@@ -1,14 +1,9 @@
 local lilac = require "lilac"
+local outcome = require "spec.support.outcome"
 local raises = require "spec.support.raises"
 local settle = require "spec.support.settle"
 
 -- What TaskGroup:start promises is in spec/modules/group_spec.lua; here are the same-tick cases.
-
-local function outcome(task)
-  settle()
-  assert.is_true(task:done(), tostring(task))
-  return task:cancelled() and "cancelled" or task:failed() and "failed" or "done"
-end
 
 describe("TaskGroup:start", function()
   it("gives the values though the function fails in the same turn, as the group does", function()

@@ -1,4 +1,5 @@
 local lilac = require "lilac"
+local outcome = require "spec.support.outcome"
 local raises = require "spec.support.raises"
 local run = require "spec.support.child"
 local settle = require "spec.support.settle"
@@ -6,12 +7,6 @@ local errors, start = lilac.errors, settle.start
 
 local function on_close(fn)
   return setmetatable({}, { __close = function(_, err) fn(err) end })
-end
-
-local function outcome(task)
-  settle()
-  assert.is_true(task:done(), tostring(task))
-  return task:cancelled() and "cancelled" or task:failed() and "failed" or "done"
 end
 
 local function value(result)

@@ -1,16 +1,11 @@
 local lilac = require "lilac"
+local outcome = require "spec.support.outcome"
 local raises = require "spec.support.raises"
 local settle = require "spec.support.settle"
 local errors, start = lilac.errors, settle.start
 
 local function on_close(fn)
   return setmetatable({}, { __close = function(_, err) fn(err) end })
-end
-
-local function outcome(task)
-  settle()
-  assert.is_true(task:done(), tostring(task))
-  return task:cancelled() and "cancelled" or task:failed() and "failed" or "done"
 end
 
 local function fail(err)

@@ -1,4 +1,5 @@
 local lilac = require "lilac"
+local outcome = require "spec.support.outcome"
 local raises = require "spec.support.raises"
 local settle = require "spec.support.settle"
 local errors, start = lilac.errors, settle.start
@@ -15,12 +16,6 @@ end
 -- Fills the ready queue, so that what is put into it next has its turn after a look at the clock.
 local function crowd()
   for _ = 1, 64 do lilac.call_soon(function() end) end
-end
-
-local function outcome(task)
-  settle()
-  assert.is_true(task:done(), tostring(task))
-  return task:cancelled() and "cancelled" or task:failed() and "failed" or "done"
 end
 
 describe("timeout as a scope", function()
@@ -196,9 +191,8 @@ describe("timeout as a scope", function()
       lilac.sleep(60)
     end)
     task:cancel()
-    settle()
-    assert.is_true(errors.is(cleaned, "TimeoutError"))
     assert.equal("cancelled", outcome(task))
+    assert.is_true(errors.is(cleaned, "TimeoutError"))
   end)
 
   it("is refused in a callback", function()
