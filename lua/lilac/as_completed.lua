@@ -19,6 +19,9 @@ local function check(options)
     error(("bad argument #2 to 'as_completed' (option 'timeout': number expected, got %s)")
       :format(type(options.timeout)), 3)
   end
+  if options.timeout ~= options.timeout then
+    error("bad argument #2 to 'as_completed' (option 'timeout': number expected, got nan)", 3)
+  end
 end
 
 return function(list, options)
@@ -35,8 +38,11 @@ return function(list, options)
     if left == 0 then return nil end
     left = left - 1
     if deadline and ended:empty() then
-      local _ <close> = lilac.timeout_at(deadline)
-      return ended:get()
+      local seconds = math.max(deadline - lilac.time(), 0)
+      local finished, task = lilac.move_on_after(seconds, ended.get, ended)
+      if finished then return task end
+      error(lilac.errors.new("TimeoutError", ("as_completed: %d of %d have not ended in %g s"):format(
+        left + 1, #tasks, options.timeout)))
     end
     return ended:get()
   end

@@ -123,7 +123,15 @@ end
 local Server = { __name = "Server" }
 Server.__index = Server
 
+--- Methods are called as server:close(): anything else has no fields of a Server.
+local function check_self(self, name)
+  if getmetatable(self) ~= Server then
+    error(("bad argument #1 to '%s' (Server expected, got %s)"):format(name, type(self)), 3)
+  end
+end
+
 function Server:__tostring()
+  check_self(self, "tostring")
   return ("Server (port %d, %d connections)"):format(self.port, self._count)
 end
 
@@ -217,6 +225,7 @@ end
 
 --- Stops accepting. The connections go on. Closing twice is fine.
 function Server:close()
+  check_self(self, "close")
   for _, listener in ipairs(self._listeners) do listener:close() end
   for _, task in ipairs(self._acceptors) do task:cancel() end
   self._stopped:set()
@@ -225,6 +234,7 @@ end
 --- Waits until the server is closed and all its handlers have ended.
 ---@async
 function Server:wait_closed()
+  check_self(self, "wait_closed")
   self._stopped:wait()
   self._idle:wait()
 end
@@ -233,11 +243,13 @@ end
 --- server and cancels the handlers.
 ---@async
 function Server:serve_forever()
+  check_self(self, "serve_forever")
   local _ <close> = self
   self._stopped:wait()
 end
 
 function Server:__close(err)
+  check_self(self, "close")
   self:close()
   if err ~= nil then
     for task in pairs(self._connections) do task:cancel() end

@@ -11,8 +11,9 @@ local defaults = { attempts = 3, delay = 1, backoff = 2, jitter = true, max_dela
 local types = { attempts = "number", delay = "number", backoff = "number", jitter = "boolean",
   max_delay = "number", timeout = "number" }
 
-local function fail(message, ...)
-  error(("bad argument #1 to 'retry' (" .. message .. ")"):format(...), 4)
+-- `depth`: how many functions of ours are between here and the caller of retry.
+local function fail(depth, message, ...)
+  error(("bad argument #1 to 'retry' (" .. message .. ")"):format(...), depth + 2)
 end
 
 -- on: class, array of classes or predicate → predicate
@@ -22,7 +23,7 @@ local function predicate_of(on)
   local classes = type(on) == "table" and on or { on }
   for _, class in ipairs(classes) do
     if not pcall(is_error, nil, class) then
-      fail("option 'on': a predicate or names of error classes expected, got %s", tostring(class))
+      fail(3, "option 'on': a predicate or names of error classes expected, got %s", tostring(class))
     end
   end
   return function(err)
@@ -34,23 +35,23 @@ local function predicate_of(on)
 end
 
 local function check(options)
-  if type(options) ~= "table" then fail("table expected, got %s", type(options)) end
+  if type(options) ~= "table" then fail(2, "table expected, got %s", type(options)) end
   local checked = {}
   for key, value in pairs(options) do
     if key ~= "on" and not types[key] then
-      fail("unknown option '%s'; known: attempts, delay, backoff, jitter, max_delay, on, timeout",
+      fail(2, "unknown option '%s'; known: attempts, delay, backoff, jitter, max_delay, on, timeout",
         tostring(key))
     end
     if key ~= "on" and type(value) ~= types[key] then
-      fail("option '%s': %s expected, got %s", key, types[key], type(value))
+      fail(2, "option '%s': %s expected, got %s", key, types[key], type(value))
     end
     if type(value) == "number" and not (value >= 0) then
-      fail("option '%s': not negative expected, got %s", key, tostring(value))
+      fail(2, "option '%s': not negative expected, got %s", key, tostring(value))
     end
     checked[key] = value
   end
   if checked.attempts and (checked.attempts < 1 or checked.attempts % 1 ~= 0) then
-    fail("option 'attempts': a whole number from 1 on expected, got %s", tostring(checked.attempts))
+    fail(2, "option 'attempts': a whole number from 1 on expected, got %s", tostring(checked.attempts))
   end
   for key, value in pairs(defaults) do
     if checked[key] == nil then checked[key] = value end

@@ -24,6 +24,7 @@ local function check(options)
   if options.timeout ~= nil and type(options.timeout) ~= "number" then
     refuse("option 'timeout': number expected, got %s", type(options.timeout))
   end
+  if options.timeout ~= options.timeout then refuse "option 'timeout': number expected, got nan" end
 end
 
 local function split(tasks)

@@ -295,6 +295,7 @@ static int group_gc(lua_State *L) {
         future_unwatch(&member->watch);
         free(member);
     }
+    lilac_wake(&group->wait); /* nobody waits, unless it was called by hand */
     luaL_unref(L, LUA_REGISTRYINDEX, group->errors_ref);
     group->errors_ref = LUA_NOREF;
     group->closed = true;
