@@ -6,6 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "report.h"
 #include "scope.h"
 
 #ifndef sigev_notify_thread_id
@@ -64,6 +65,7 @@ static void on_hook(lua_State *L, lua_Debug *ar) {
     restore_hook(interrupt, L);
     if (user_hook && (user_mask & (1 << ar->event))) user_hook(L, ar);
     struct task *task = runtime->current;
+    if (interrupt->dump) interrupt_dump(runtime, L);
     if (task && is_stopped(runtime, task) && task->pending > 0) task_raise_cancellation(L, task, 0);
 }
 
@@ -115,6 +117,25 @@ static void on_end_signal(int signo) {
     errno = saved_errno;
 }
 
+/* SIGQUIT asks for a list of the tasks, also while one of them computes. */
+static void on_dump_signal(int signo) {
+    (void)signo;
+    int saved_errno = errno;
+    struct runtime *runtime = signal_owner;
+    if (runtime) {
+        runtime->interrupt.dump = 1;
+        uv_async_send(&runtime->wakeup);
+        set_ticking(&runtime->interrupt, true);
+    }
+    errno = saved_errno;
+}
+
+void interrupt_dump(struct runtime *runtime, lua_State *L) {
+    runtime->interrupt.dump = 0;
+    if (runtime->interrupt.watches == 0) set_ticking(&runtime->interrupt, false);
+    report_dump(L);
+}
+
 /* Not SIG_IGN, which child processes would inherit. */
 static void on_broken_pipe(int signo) { (void)signo; }
 
@@ -161,6 +182,8 @@ void interrupt_open(struct runtime *runtime) {
     signal_owner = runtime;
     action = (struct sigaction){.sa_flags = SA_RESTART, .sa_handler = on_broken_pipe};
     sigaction(SIGPIPE, &action, &interrupt->old_pipe);
+    action.sa_handler = on_dump_signal;
+    sigaction(SIGQUIT, &action, &interrupt->old_quit);
     action.sa_handler = on_end_signal;
     for (size_t i = 0; i < END_SIGNALS; i++)
         sigaction(end_signals[i], &action, &interrupt->old_end[i]);
@@ -173,5 +196,6 @@ void interrupt_close(struct runtime *runtime) {
     if (signal_owner != runtime) return;
     signal_owner = NULL;
     sigaction(SIGPIPE, &interrupt->old_pipe, NULL);
+    sigaction(SIGQUIT, &interrupt->old_quit, NULL);
     for (size_t i = 0; i < END_SIGNALS; i++) sigaction(end_signals[i], &interrupt->old_end[i], NULL);
 }

@@ -21,6 +21,9 @@ void interrupt_unwatch(struct runtime *runtime);
 /* Cancels main because of the signal that has arrived. */
 void interrupt_take_signal(struct runtime *runtime);
 
+/* Prints the tasks, as SIGQUIT has asked. */
+void interrupt_dump(struct runtime *runtime, lua_State *L);
+
 /* Whether the cancellation at `index`, which ended main, came from a signal: the process is to die of
  * it then. */
 bool interrupt_ended_main(struct runtime *runtime, int index);

@@ -78,6 +78,13 @@ void report_push_tasks(lua_State *L) {
     luaL_pushresult(&buffer);
 }
 
+void report_dump(lua_State *L) {
+    report_push_tasks(L);
+    fprintf(stderr, "lilac: %u tasks:%s\n", (unsigned)runtime_of(L)->live, lua_tostring(L, -1));
+    fflush(stderr);
+    lua_pop(L, 1);
+}
+
 void report_push_stack(lua_State *L, struct task *task) {
     lua_State *co = task->parked_on ? task->parked_in : task->L;
     if (!task->started) lua_pushliteral(L, "stack traceback:\n\t(not started)");

@@ -37,4 +37,7 @@ void report_push_stack(lua_State *L, struct task *task);
 /* Pushes the list of all live tasks: names, states, what they wait for and where. */
 void report_push_tasks(lua_State *L);
 
+/* Prints that list on stderr. */
+void report_dump(lua_State *L);
+
 #endif

@@ -36,6 +36,7 @@ struct nesting {
 struct interrupt {
     volatile sig_atomic_t signal;  /* SIGINT or SIGTERM has arrived and is to be taken */
     volatile sig_atomic_t signals; /* so many have: the second one ends the process */
+    volatile sig_atomic_t dump;    /* SIGQUIT has arrived */
     sig_atomic_t last_turn;
     unsigned watches;
     bool has_timer;
@@ -43,7 +44,7 @@ struct interrupt {
     lua_State *volatile planted_in; /* where the hook is planted, and what it stands in for */
     lua_Hook hook;
     int hook_mask, hook_count;
-    struct sigaction old_pipe, old_end[2];
+    struct sigaction old_pipe, old_quit, old_end[2];
 };
 
 struct runtime {

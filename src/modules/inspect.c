@@ -1,0 +1,18 @@
+/*
+ * Seeing what happens: lilac.dump, which SIGQUIT (Ctrl-\) prints as well.
+ */
+#include "../core/report.h"
+#include "../core/runtime.h"
+#include "builtin.h"
+
+/* dump(): prints all tasks on stderr: names, what they wait for and where. */
+static int lilac_dump(lua_State *L) {
+    report_dump(L);
+    return 0;
+}
+
+int luaopen_lilac_inspect(lua_State *L) {
+    static const luaL_Reg functions[] = {{"dump", lilac_dump}, {NULL, NULL}};
+    luaL_newlib(L, functions);
+    return 1;
+}
