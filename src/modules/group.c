@@ -53,6 +53,8 @@ static void abort_group(struct group *group) {
     if (!group->closing) scope_cancel(&group->scope);
 }
 
+enum { FAILED_TASK = 0 }; /* in the table of errors: the task whose error is the first */
+
 /* Keeps the error on top of the stack, once. Pops it. */
 static void add_error(lua_State *L, struct group *group) {
     if (group->errors_ref == LUA_NOREF) {
@@ -73,6 +75,15 @@ static void add_error(lua_State *L, struct group *group) {
     lua_pop(L, 2);
 }
 
+/* Keeps the failed task on top of the stack, for its traceback, beside the only error so far. Pops it. */
+static void keep_failed(lua_State *L, struct group *group) {
+    lua_rawgeti(L, LUA_REGISTRYINDEX, group->errors_ref);
+    lua_insert(L, -2);
+    if (group->errors == 1) lua_rawseti(L, -2, FAILED_TASK);
+    else lua_pop(L, 1);
+    lua_pop(L, 1);
+}
+
 /* Tasks end in the scheduler, where Lua may be used. */
 static void on_child_ended(struct watch *watch, struct future *child) {
     struct member *member = container_of(watch, struct member, watch);
@@ -86,7 +97,7 @@ static void on_child_ended(struct watch *watch, struct future *child) {
         task_push(L, task);
         future_push_error(L, -1);
         add_error(L, group);
-        lua_pop(L, 1);
+        keep_failed(L, group);
         abort_group(group);
     }
     if (list_empty(&group->members)) lilac_wake(&group->wait);
@@ -130,10 +141,14 @@ static bool join_cancel(lilac_wait *wait) {
 static void push_errors(lua_State *L, struct group *group) {
     lua_rawgeti(L, LUA_REGISTRYINDEX, group->errors_ref);
     if (group->errors == 1) {
+        if (lua_rawgeti(L, -1, FAILED_TASK) != LUA_TNIL) task_note_rethrow(L, -1);
+        lua_pop(L, 1);
         lua_rawgeti(L, -1, 1);
         lua_remove(L, -2);
         return;
     }
+    lua_pushnil(L);
+    lua_rawseti(L, -2, FAILED_TASK);
     lua_pushfstring(L, "%d tasks of a group failed", group->errors);
     error_new(L, "ExceptionGroup");
     lua_insert(L, -2);
