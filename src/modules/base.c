@@ -63,31 +63,91 @@ static int base_xpcall(lua_State *L) {
 
 /* ---- require ------------------------------------------------------------------------------------ */
 
-/* require(name): what is loaded is returned at once; the rest, which may await, is lua/lilac/loader.lua,
- * upvalue 1 once it was needed. */
-static int require_done(lua_State *L, int status, lua_KContext context) {
+/* require(name): the stock one, but the searchers and the loader may await. Upvalue 1 is the table
+ * `package`; upvalue 2 is the function of lua/lilac/loader.lua, once it was needed.
+ *
+ * The stack is [name, guard, searchers, what was tried], and then what the last call has returned. */
+enum { NAME = 1, GUARD, SEARCHERS, TRIED };
+
+/* Which call it was: from 1 on, that of a searcher. */
+enum { ENTERED = 0, LOADED = -1 };
+
+/* […, loader data, result of the loader] → the module, loader data */
+static int require_done(lua_State *L) {
+    const char *name = lua_tostring(L, NAME);
+    lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+    lua_insert(L, -2);
+    if (lua_isnil(L, -1)) lua_pop(L, 1);
+    else lua_setfield(L, -2, name);
+    if (lua_getfield(L, -1, name) == LUA_TNIL) {
+        lua_pushboolean(L, 1);
+        lua_copy(L, -1, -2);
+        lua_setfield(L, -3, name);
+    }
+    lua_remove(L, -2);
+    lua_insert(L, -2);
+    return 2;
+}
+
+/* Adds what a searcher has returned in place of a loader to what was tried. */
+static void note_tried(lua_State *L) {
+    lua_pop(L, 1);
+    if (lua_isstring(L, -1)) {
+        lua_pushfstring(L, "%s\n\t%s", lua_tostring(L, TRIED), lua_tostring(L, -1));
+        lua_replace(L, TRIED);
+    }
+    lua_settop(L, TRIED);
+}
+
+static int require_step(lua_State *L, int status, lua_KContext call) {
     (void)status;
-    (void)context;
-    return lua_gettop(L);
+    if (call == LOADED) return require_done(L);
+    if (call == ENTERED) {
+        if (lua_isnil(L, GUARD)) { /* another task has loaded it meanwhile */
+            lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+            lua_getfield(L, -1, lua_tostring(L, NAME));
+            return 1;
+        }
+        lua_toclose(L, GUARD);
+        if (lua_getfield(L, lua_upvalueindex(1), "searchers") != LUA_TTABLE)
+            return luaL_error(L, "'package.searchers' must be a table");
+        lua_pushliteral(L, "");
+    } else if (lua_isfunction(L, -2)) {
+        lua_insert(L, -2);
+        lua_pushvalue(L, NAME);
+        lua_pushvalue(L, -3); /* data, loader, name, data */
+        lua_callk(L, 2, 1, LOADED, require_step);
+        return require_done(L);
+    } else {
+        note_tried(L);
+    }
+    lua_KContext next = call + 1;
+    if (lua_rawgeti(L, SEARCHERS, next) == LUA_TNIL)
+        return luaL_error(L, "module '%s' not found:%s", lua_tostring(L, NAME),
+                          lua_tostring(L, TRIED));
+    lua_pushvalue(L, NAME);
+    lua_callk(L, 1, 2, next, require_step);
+    return require_step(L, LUA_OK, next);
 }
 
 static int base_require(lua_State *L) {
-    luaL_checkstring(L, 1);
+    const char *name = luaL_checkstring(L, 1);
     lua_settop(L, 1);
     lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
-    lua_pushvalue(L, 1);
-    lua_gettable(L, 2);
+    lua_getfield(L, 2, name);
     if (lua_toboolean(L, 3)) return 1;
-    lua_settop(L, 1);
-    if (lua_isnil(L, lua_upvalueindex(1))) {
+    lua_settop(L, 2);
+    if (lua_isnil(L, lua_upvalueindex(2))) {
         builtin_load(L, "lilac.loader");
         lua_call(L, 0, 1);
-        lua_replace(L, lua_upvalueindex(1));
+        lua_replace(L, lua_upvalueindex(2));
     }
-    lua_pushvalue(L, lua_upvalueindex(1));
-    lua_insert(L, 1);
-    lua_callk(L, 1, LUA_MULTRET, 0, require_done);
-    return lua_gettop(L);
+    lua_pushvalue(L, lua_upvalueindex(2));
+    lua_insert(L, 2); /* name, enter, loaded */
+    lua_pushvalue(L, 1);
+    lua_insert(L, 3);
+    lua_callk(L, 2, 1, ENTERED, require_step);
+    return require_step(L, LUA_OK, ENTERED);
 }
 
 /* ---- os.exit ------------------------------------------------------------------------------------ */
@@ -142,8 +202,9 @@ int luaopen_lilac_base(lua_State *L) {
     lua_setfield(L, -2, "pcall");
     lua_pushcfunction(L, base_xpcall);
     lua_setfield(L, -2, "xpcall");
+    lua_getglobal(L, "package");
     lua_pushnil(L);
-    lua_pushcclosure(L, base_require, 1);
+    lua_pushcclosure(L, base_require, 2);
     lua_setfield(L, -2, "require");
     set_transparent(L, lua_gettop(L), transparent);
     set_transparent(L, lua_gettop(L) - 1, transparent);

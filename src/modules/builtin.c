@@ -37,9 +37,13 @@ bool builtin_load(lua_State *L, const char *name) {
 /* The searcher for package.searchers. */
 static int search_builtin(lua_State *L) {
     const char *name = luaL_checkstring(L, 1);
-    if (builtin_load(L, name)) lua_pushliteral(L, ":lilac:");
-    else lua_pushfstring(L, "no module '%s' in lilac", name);
-    return lua_type(L, -2) == LUA_TFUNCTION ? 2 : 1;
+    if (builtin_load(L, name)) {
+        lua_pushliteral(L, ":lilac:");
+        return 2;
+    }
+    if (strncmp(name, "lilac", 5) != 0) return 0; /* the error reads as in stock Lua */
+    lua_pushfstring(L, "no module '%s' in lilac", name);
+    return 1;
 }
 
 /* __index of `lilac`: modules are fields of it, loaded at first use. */
