@@ -328,15 +328,15 @@ describe("a deadlock", function()
   it("is raised in the task that closes a circle of awaits and locks", function()
     local child = run [[
       local lilac = require "lilac"
-      local lock = lilac.Lock()
-      local a
-      a = lilac.create_task(function()
-        lilac.sleep(0.001)
+      local lock, locked = lilac.Lock(), lilac.Event()
+      local a = lilac.create_task(function()
+        locked:wait()
         local _ <close> = lock:acquire()
       end)
       local b = lilac.create_task(function()
         local _ <close> = lock:acquire()
-        lilac.sleep(0.005)
+        locked:set()
+        while not tostring(a):find "acquire" do lilac.sleep(0) end
         a:await()
       end)
       print(pcall(b.await, b))

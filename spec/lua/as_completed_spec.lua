@@ -5,8 +5,10 @@ local start = settle.start
 
 describe("as_completed", function()
   it("yields each task as it ends", function()
-    local a, b, c = lilac.create_task(lilac.sleep, 0.015, "a"),
-      lilac.create_task(lilac.sleep, 0.001, "b"), lilac.create_task(lilac.sleep, 0.008, "c")
+    local now = lilac.time()
+    local a, b, c = lilac.create_task(lilac.sleep_until, now + 0.008, "a"),
+      lilac.create_task(lilac.sleep_until, now + 0.001, "b"),
+      lilac.create_task(lilac.sleep_until, now + 0.004, "c")
     local order = {}
     for task in lilac.as_completed { a, b, c } do
       assert.is_true(task:done())

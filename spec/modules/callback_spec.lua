@@ -60,22 +60,21 @@ end)
 
 describe("call_later and call_at", function()
   it("call after so many seconds, or at a time", function()
-    local began, late, at = lilac.time(), nil, nil
-    lilac.call_later(0.005, function() late = lilac.time() end)
-    lilac.call_at(began + 0.008, function(x) at = x end, "x")
-    lilac.sleep(0.001)
-    assert.is_nil(late)
-    lilac.sleep(0.02)
-    assert.is_true(late >= began + 0.005)
-    assert.equal("x", at)
+    local began, future = lilac.time(), lilac.Future()
+    lilac.call_later(0.005, function() future:set_result(lilac.time()) end)
+    assert.is_true(future:await() >= began + 0.005)
+    future = lilac.Future()
+    lilac.call_at(began + 0.008, future.set_result, future, "x")
+    assert.equal("x", future:await())
+    assert.is_true(lilac.time() >= began + 0.008)
   end)
 
   it("call in the order of their times", function()
-    local log = {}
-    for i, seconds in ipairs { 0.012, 0.001, 0.006 } do
-      lilac.call_later(seconds, function() log[#log + 1] = i end)
+    local log, now = {}, lilac.time()
+    for i, seconds in ipairs { 0.008, 0.001, 0.004 } do
+      lilac.call_at(now + seconds, function() log[#log + 1] = i end)
     end
-    lilac.sleep(0.02)
+    while #log < 3 do lilac.sleep(0.001) end
     assert.equal(3, #log)
     if not SHUFFLED then assert.same({ 2, 3, 1 }, log) end
   end)

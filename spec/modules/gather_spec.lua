@@ -26,16 +26,17 @@ end
 
 describe("gather", function()
   it("returns results in the order of its arguments, not of their coming", function()
-    local log = {}
-    local function item(result, seconds)
+    local log, b_ended, c_ended = {}, lilac.Event(), lilac.Event()
+    local function item(result, before, ended)
       return function()
-        lilac.sleep(seconds)
+        if before then before:wait() end
         log[#log + 1] = result
+        if ended then ended:set() end
         return result
       end
     end
-    assert.same({ "a", "b", "c", n = 3 },
-      table.pack(lilac.gather(item("a", 0.015), item("b", 0.008), item("c", 0))))
+    assert.same({ "a", "b", "c", n = 3 }, table.pack(lilac.gather(
+      item("a", b_ended), item("b", c_ended, b_ended), item("c", nil, c_ended))))
     assert.same({ "c", "b", "a" }, log)
   end)
 
@@ -97,25 +98,23 @@ describe("gather", function()
   end)
 
   it("raises the first error at once, and lets the others go on", function()
-    local ended = false
-    local slow = lilac.create_task(function()
-      lilac.sleep(0.01)
-      ended = true
-    end)
+    local gate = lilac.Event()
+    local slow = lilac.create_task(gate.wait, gate)
     local ok, err = pcall(lilac.gather, slow, failure "oops")
     assert.same({ false, "oops" }, { ok, err })
-    assert.is_false(ended)
-    slow:await()
-    assert.is_true(ended)
+    assert.is_false(slow:done())
+    gate:set()
+    assert.is_true(slow:await())
   end)
 
   it("raises the error that came first, not that of the first argument", function()
-    local function late()
-      lilac.sleep(0.01)
+    local gate = lilac.Event()
+    local task = lilac.create_task(function()
+      gate:wait()
       error("late", 0)
-    end
-    local task = lilac.create_task(late)
+    end)
     assert.same({ false, "early" }, { pcall(lilac.gather, task, failure "early") })
+    gate:set()
     assert.same({ false, "late" }, { pcall(task.await, task) })
   end)
 
@@ -339,11 +338,13 @@ describe("a cancelled gather", function()
   end)
 
   it("spares children that are shielded", function()
-    local task = start(lilac.sleep, 0.01, "on")
+    local gate = lilac.Event()
+    local task = start(gate.wait, gate)
     local caller = start(lilac.gather, function() return lilac.shield(task) end)
     caller:cancel()
     assert.equal("cancelled", outcome(caller))
-    assert.equal("on", task:await())
+    gate:set()
+    assert.is_true(task:await())
   end)
 
   it("lets results through that came in the same tick, and is raised at the next await", function()
