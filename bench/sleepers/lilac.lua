@@ -3,7 +3,13 @@ local lilac = require "lilac"
 
 local count = tonumber(arg[1])
 
-local function work(seconds) lilac.sleep(seconds) end
+local left, over = count, lilac.Event()
+
+local function work(seconds)
+  lilac.sleep(seconds)
+  left = left - 1
+  if left == 0 then over:set() end
+end
 
 local function peak_rss_kib()
   local file <close> = io.open("/proc/self/status")
@@ -11,11 +17,9 @@ local function peak_rss_kib()
 end
 
 local start = os.clock()
-do
-  local group <close> = lilac.TaskGroup()
-  for i = 1, count do
-    group:create_task(work, i * 0.6180339887498949 % 1 * 2)
-  end
+for i = 1, count do
+  lilac.create_task(work, i * 0.6180339887498949 % 1 * 2)
 end
+over:wait()
 print("ns", (os.clock() - start) / count * 1e9)
 print("bytes", peak_rss_kib() * 1024 / count)
