@@ -25,7 +25,6 @@ local function batch(number)
   os.remove(report)
   assert(status == 0, ("%s\nLILAC_SEED=%s: %s %d at %s\n%s"):format(command, seed, kind, status, last,
     text:sub(1, 4000)))
-  assert.equal("", text)
 end
 
 describe("a wrong argument", function()

@@ -162,6 +162,22 @@ describe("a TaskGroup", function()
   end)
 end)
 
+describe("a signal", function()
+  it("that comes when main waits no more is what the process dies of", function()
+    assert.equal(143, child([[os.execute "kill -TERM $PPID"]]).status)
+  end)
+end)
+
+describe("os.exit in a task that others await", function()
+  it("is no failure of theirs", function()
+    local ended = child [[
+      local task = lilac.create_task(function() lilac.sleep(0.001) os.exit(7) end)
+      lilac.gather(task, function() lilac.sleep(10) end)]]
+    assert.equal("", ended.stderr)
+    assert.equal(7, ended.status)
+  end)
+end)
+
 describe("an uncaught error", function()
   it("that is its own cause, or one of its own members, is printed all the same", function()
     local ended = child [[

@@ -152,6 +152,11 @@ void interrupt_take_signal(struct runtime *runtime) {
     task_cancel(runtime->main, &origin, LUA_NOREF);
 }
 
+void interrupt_end(struct runtime *runtime) {
+    if (runtime->interrupt.signal) runtime->exit_signal = runtime->interrupt.signal;
+    runtime->interrupt.signal = 0;
+}
+
 bool interrupt_ended_main(struct runtime *runtime, int index) {
     struct error *error = error_test(runtime->L, index);
     for (size_t i = 0; error && i < END_SIGNALS; i++) {

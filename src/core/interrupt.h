@@ -24,6 +24,9 @@ void interrupt_take_signal(struct runtime *runtime);
 /* Prints the tasks, as SIGQUIT has asked. */
 void interrupt_dump(struct runtime *runtime, lua_State *L);
 
+/* The end: a signal that came too late to cancel anything is what the process dies of. */
+void interrupt_end(struct runtime *runtime);
+
 /* Whether the cancellation at `index`, which ended main, came from a signal: the process is to die of
  * it then. */
 bool interrupt_ended_main(struct runtime *runtime, int index);

@@ -338,6 +338,11 @@ static void report_one(lua_State *L, int index) {
     index = lua_absindex(L, index);
     if (task->future.taken || task->future.reported) return;
     if (task->future.adopted && !task->runtime->options.debug) return;
+    lua_getiuservalue(L, index, 1);
+    /* os.exit ends tasks anywhere: who awaited one of them has not failed. */
+    bool is_exit = task->runtime->exiting && error_is(L, -1, "CancelledError");
+    lua_pop(L, 1);
+    if (is_exit) return;
     task->future.reported = true;
     task->runtime->untaken++;
     char name[TASK_TEXT], message[TASK_TEXT + 40];

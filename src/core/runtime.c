@@ -320,6 +320,7 @@ static void run_main(struct runtime *runtime, lua_State *L, int nargs) {
 static void finish(struct runtime *runtime) {
     lua_State *L = runtime->L;
     shut_down(runtime);
+    if (!runtime->exiting) interrupt_end(runtime);
     interrupt_close(runtime);
     runtime->main = NULL;
     lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD); /* L may be a coroutine, and not last */
