@@ -22,19 +22,29 @@ static const char *const end_names[] = {"SIGINT", "SIGTERM"};
 
 static struct runtime *volatile signal_owner;
 
+static const char *signal_name(int signo) { return end_names[signo == end_signals[1]]; }
+
 /* ---- the hook ----------------------------------------------------------------------------------- */
 
-static void restore_hook(struct interrupt *interrupt, lua_State *L) {
-    lua_sethook(L, interrupt->hook, interrupt->hook_mask, interrupt->hook_count);
+static void on_hook(lua_State *L, lua_Debug *ar);
+
+/* Puts the user's hook back in place; what the user has set meanwhile stays. */
+static void restore_hook(struct interrupt *interrupt) {
+    lua_State *L = interrupt->planted_in;
+    interrupt->restoring = true;
+    if (lua_gethook(L) == on_hook)
+        lua_sethook(L, interrupt->hook, interrupt->hook_mask, interrupt->hook_count);
     interrupt->planted_in = NULL;
+    interrupt->restoring = false;
 }
 
 /* Makes pending what has to stop the running task now. */
 static bool is_stopped(struct runtime *runtime, struct task *task) {
-    if (runtime->interrupt.signal) {
+    int signo = runtime->interrupt.signal;
+    if (signo) {
         interrupt_take_signal(runtime);
         if (task != runtime->main && task->pending == 0) {
-            struct cancel_origin origin = {.by = end_names[0]};
+            struct cancel_origin origin = {.by = signal_name(signo)};
             task_cancel(task, &origin, LUA_NOREF);
         }
         return true;
@@ -53,6 +63,15 @@ static bool is_stopped(struct runtime *runtime, struct task *task) {
     return stopped;
 }
 
+/* A callback computes: it fails, so that the loop can turn and main be cancelled. */
+static void stop_callback(lua_State *L, struct runtime *runtime) {
+    struct cancel_origin origin = {.by = signal_name(runtime->interrupt.signal)};
+    interrupt_take_signal(runtime);
+    lua_pushnil(L);
+    error_new_cancelled(L, runtime, NULL, &origin);
+    lua_error(L);
+}
+
 static void on_hook(lua_State *L, lua_Debug *ar) {
     struct runtime *runtime = runtime_of(L);
     struct interrupt *interrupt = &runtime->interrupt;
@@ -62,16 +81,20 @@ static void on_hook(lua_State *L, lua_Debug *ar) {
     }
     lua_Hook user_hook = interrupt->hook;
     int user_mask = interrupt->hook_mask;
-    restore_hook(interrupt, L);
+    restore_hook(interrupt);
     if (user_hook && (user_mask & (1 << ar->event))) user_hook(L, ar);
     struct task *task = runtime->current;
     if (interrupt->dump) interrupt_dump(runtime, L);
+    if (!task && interrupt->signal) stop_callback(L, runtime);
     if (task && is_stopped(runtime, task) && task->pending > 0) task_raise_cancellation(L, task, 0);
 }
 
-/* In a signal handler on the loop's thread. */
+/* In a signal handler on the loop's thread. Where the hook was planted before, it is in place still, or
+ * the user has set another one since, or that state waits for this one to return. */
 static void plant(struct interrupt *interrupt, lua_State *L) {
-    if (interrupt->planted_in == L) return;
+    if (interrupt->restoring) return;
+    if (interrupt->planted_in == L && lua_gethook(L) == on_hook) return;
+    if (interrupt->planted_in) restore_hook(interrupt);
     interrupt->hook = lua_gethook(L);
     interrupt->hook_mask = lua_gethookmask(L);
     interrupt->hook_count = lua_gethookcount(L);
@@ -80,7 +103,7 @@ static void plant(struct interrupt *interrupt, lua_State *L) {
 }
 
 void interrupt_unplant(struct runtime *runtime, lua_State *L) {
-    if (runtime->interrupt.planted_in == L) restore_hook(&runtime->interrupt, L);
+    if (runtime->interrupt.planted_in == L) restore_hook(&runtime->interrupt);
     else if (lua_gethook(L) == on_hook) lua_sethook(L, NULL, 0, 0);
 }
 
@@ -148,7 +171,7 @@ void interrupt_take_signal(struct runtime *runtime) {
         runtime->exit_signal = signo;
         return;
     }
-    struct cancel_origin origin = {.by = signo == SIGINT ? end_names[0] : end_names[1]};
+    struct cancel_origin origin = {.by = signal_name(signo)};
     task_cancel(runtime->main, &origin, LUA_NOREF);
 }
 

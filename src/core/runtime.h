@@ -41,6 +41,7 @@ struct interrupt {
     unsigned watches;
     bool has_timer;
     timer_t timer;
+    volatile sig_atomic_t restoring; /* the user's hook is being put back: not the time to plant */
     lua_State *volatile planted_in; /* where the hook is planted, and what it stands in for */
     lua_Hook hook;
     int hook_mask, hook_count;

@@ -161,6 +161,7 @@ static int resume_step(lua_State *L, lua_State *co, int count, enum resume_kind 
     runtime->nesting = &nesting;
     runtime->running = co;
     int status = lua_resume(co, L, count, &count);
+    if (runtime->interrupt.planted_in == co) interrupt_unplant(runtime, co);
     give_hook(&nesting, co);
     runtime->running = running;
     runtime->nesting = nesting.outer;
