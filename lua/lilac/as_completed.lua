@@ -1,6 +1,7 @@
--- for task in lilac.as_completed({…} [, {timeout=}]) do … end: each task or future as it ends; take its
--- outcome with task:result() or task:await(). After `timeout` seconds the loop raises TimeoutError.
--- asyncio yields awaitables that are to be awaited; here the tasks themselves come, and have ended.
+-- for task in lilac.as_completed({…} [, {timeout=}]) do … end: each task or future as it ends;
+-- take its outcome with task:result() or task:await(). After `timeout` seconds the loop raises
+-- TimeoutError. asyncio yields awaitables that are to be awaited; here the tasks themselves
+-- come, and have ended.
 
 local lilac = require "lilac"
 local items_of = require "lilac.awaitables"
@@ -41,8 +42,9 @@ return function(list, options)
       local seconds = math.max(deadline - lilac.time(), 0)
       local finished, task = lilac.move_on_after(seconds, ended.get, ended)
       if finished then return task end
-      error(lilac.errors.new("TimeoutError", ("as_completed: %d of %d have not ended in %g s"):format(
-        left + 1, #tasks, options.timeout)))
+      error(lilac.errors.new("TimeoutError",
+        ("as_completed: %d of %d have not ended in %g s")
+          :format(left + 1, #tasks, options.timeout)))
     end
     return ended:get()
   end

@@ -1,7 +1,7 @@
--- lilac.contextmanager(genfn) → factory. genfn acquires, calls coroutine.yield(values…) once, releases.
--- `local _ <close>, db = factory(args…)`: first the guard, then the values. When the scope is left by an
--- error or a cancellation, that is raised at the yield; it goes on afterwards, as it cannot be
--- suppressed: a scope in Lua has no way to swallow an error.
+-- lilac.contextmanager(genfn) → factory. genfn acquires, calls coroutine.yield(values…) once,
+-- releases. `local _ <close>, db = factory(args…)`: first the guard, then the values. When the
+-- scope is left by an error or a cancellation, that is raised at the yield; it goes on
+-- afterwards, as it cannot be suppressed: a scope in Lua has no way to swallow an error.
 
 local lilac = require "lilac"
 local errors, throw_into = lilac.errors, lilac.throw_into

@@ -1,5 +1,6 @@
--- for … in lilac.generator(fn, …) do … end: an async generator, which the loop closes when it is left
--- by break, return, an error or a cancellation, so that the generator's <close> variables run there.
+-- for … in lilac.generator(fn, …) do … end: an async generator, which the loop closes when it is
+-- left by break, return, an error or a cancellation, so that the generator's <close> variables
+-- run there.
 
 return function(fn, ...)
   if type(fn) ~= "function" then

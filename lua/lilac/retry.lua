@@ -1,8 +1,8 @@
--- lilac.retry{attempts=3, delay=1, backoff=2, jitter=true, max_delay=60, on=, timeout=} → decorator.
--- The decorated function is called again when it fails: after `delay` seconds, then `backoff` times as
--- long each time, at most `max_delay`, times 0.5 … 1.5 with jitter. `on` is an error class, an array of
--- classes, or predicate(err) → boolean; `timeout` is per try. Never sleeps past an enclosing deadline
--- and never retries a cancellation.
+-- lilac.retry{attempts=3, delay=1, backoff=2, jitter=true, max_delay=60, on=, timeout=} →
+-- decorator. The decorated function is called again when it fails: after `delay` seconds, then
+-- `backoff` times as long each time, at most `max_delay`, times 0.5 … 1.5 with jitter. `on` is
+-- an error class, an array of classes, or predicate(err) → boolean; `timeout` is per try. Never
+-- sleeps past an enclosing deadline and never retries a cancellation.
 
 local lilac = require "lilac"
 local is_error = lilac.errors.is
@@ -23,7 +23,8 @@ local function predicate_of(on)
   local classes = type(on) == "table" and on or { on }
   for _, class in ipairs(classes) do
     if not pcall(is_error, nil, class) then
-      fail(3, "option 'on': a predicate or names of error classes expected, got %s", tostring(class))
+      fail(3, "option 'on': a predicate or names of error classes expected, got %s",
+        tostring(class))
     end
   end
   return function(err)
@@ -39,8 +40,8 @@ local function check(options)
   local checked = {}
   for key, value in pairs(options) do
     if key ~= "on" and not types[key] then
-      fail(2, "unknown option '%s'; known: attempts, delay, backoff, jitter, max_delay, on, timeout",
-        tostring(key))
+      fail(2, "unknown option '%s'; known: attempts, delay, backoff, jitter, max_delay, on, "
+        .. "timeout", tostring(key))
     end
     if key ~= "on" and type(value) ~= types[key] then
       fail(2, "option '%s': %s expected, got %s", key, types[key], type(value))
@@ -51,7 +52,8 @@ local function check(options)
     checked[key] = value
   end
   if checked.attempts and (checked.attempts < 1 or checked.attempts % 1 ~= 0) then
-    fail(2, "option 'attempts': a whole number from 1 on expected, got %s", tostring(checked.attempts))
+    fail(2, "option 'attempts': a whole number from 1 on expected, got %s",
+      tostring(checked.attempts))
   end
   for key, value in pairs(defaults) do
     if checked[key] == nil then checked[key] = value end

@@ -18,8 +18,8 @@ local function check(options)
     end
   end
   if options.return_when ~= nil and not conditions[options.return_when] then
-    refuse("option 'return_when': ALL_COMPLETED, FIRST_COMPLETED or FIRST_EXCEPTION expected, got %s",
-      tostring(options.return_when))
+    refuse("option 'return_when': ALL_COMPLETED, FIRST_COMPLETED or FIRST_EXCEPTION expected, "
+      .. "got %s", tostring(options.return_when))
   end
   if options.timeout ~= nil and type(options.timeout) ~= "number" then
     refuse("option 'timeout': number expected, got %s", type(options.timeout))

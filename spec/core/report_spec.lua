@@ -240,6 +240,12 @@ describe("a task that failed and whose error nobody took", function()
       child.stderr)
   end)
 
+  it("is a task: a future that was given an error is not reported", function()
+    local child = run [[require("lilac").Future():set_exception "oops"]]
+    assert.equal("", child.stderr)
+    assert.equal(0, child.status)
+  end)
+
   it("goes to the exception handler, if there is one", function()
     local child = run [[
       local lilac = require "lilac"
