@@ -1,6 +1,6 @@
 /*
- * A callback is a userdata on the ready queue, or with a deadline, or watching a future. While it is
- * pending the table `pending` anchors it.
+ * A callback is a userdata on the ready queue, or with a deadline, or watching a future. While it
+ * is pending the table `pending` anchors it.
  */
 #include "callback.h"
 
@@ -20,7 +20,10 @@ struct callback {
     bool pending, cancelled;
 };
 
-enum { CALL = 1, CONTEXT = 2 }; /* uservalues: {function, arguments…, n}, and the context variables */
+enum {
+    CALL = 1,
+    CONTEXT = 2
+}; /* uservalues: {function, arguments…, n}, and the context variables */
 
 static const struct object_type callback_type = {"Handle", sizeof(struct callback)};
 static const char pending_key;
@@ -44,8 +47,8 @@ static void keep_context(lua_State *L, struct runtime *runtime) {
     lua_pop(L, 1);
 }
 
-/* Pops context variables, or nil, and makes them those of what runs outside of tasks. Pushes those that
- * were so before. */
+/* Pops context variables, or nil, and makes them those of what runs outside of tasks. Pushes those
+ * that were so before. */
 static void swap_context(lua_State *L, struct runtime *runtime) {
     if (lua_isnil(L, -1) && !runtime->root.has_context) return;
     runtime->root.has_context = !lua_isnil(L, -1);
@@ -61,7 +64,8 @@ static void swap_context(lua_State *L, struct runtime *runtime) {
 static struct callback *callback_new(lua_State *L, int count) {
     lua_createtable(L, count, 1);
     lua_insert(L, -count - 1);
-    for (int i = count; i >= 1; i--) lua_rawseti(L, -i - 1, i);
+    for (int i = count; i >= 1; i--)
+        lua_rawseti(L, -i - 1, i);
     lua_pushinteger(L, count);
     lua_setfield(L, -2, "n");
     struct callback *callback = object_new(L, &callback_type, "lilac.Handle", 2);
@@ -90,8 +94,10 @@ static void on_ended(struct watch *watch, struct future *future) {
 
 static int on_throw(lua_State *L) {
     lua_settop(L, 1);
-    if (!lua_isnil(L, 1)) luaL_traceback(L, L, NULL, 1);
-    else lua_pushliteral(L, "<no error object>");
+    if (!lua_isnil(L, 1))
+        luaL_traceback(L, L, NULL, 1);
+    else
+        lua_pushliteral(L, "<no error object>");
     lua_createtable(L, 2, 0);
     lua_insert(L, 1);
     lua_rawseti(L, 1, 2);
@@ -99,7 +105,8 @@ static int on_throw(lua_State *L) {
     return 1;
 }
 
-/* Pushes the function and the arguments of the callback on top of the stack; returns how many of them. */
+/* Pushes the function and the arguments of the callback on top of the stack; returns how many of
+ * them. */
 static int push_call(lua_State *L) {
     lua_getiuservalue(L, -1, CALL);
     int call = lua_gettop(L);
@@ -107,7 +114,8 @@ static int push_call(lua_State *L) {
     int count = (int)lua_tointeger(L, -1);
     lua_pop(L, 1);
     luaL_checkstack(L, count, "too many arguments");
-    for (int i = 1; i <= count; i++) lua_rawgeti(L, call, i);
+    for (int i = 1; i <= count; i++)
+        lua_rawgeti(L, call, i);
     return count - 1;
 }
 
@@ -115,8 +123,10 @@ static int push_call(lua_State *L) {
 static void report_callback(lua_State *L, struct runtime *runtime) {
     bool caught = lua_istable(L, -1); /* else not even on_throw could run */
     if (caught) lua_rawgeti(L, -1, 1);
-    if (caught) lua_rawgeti(L, -2, 2);
-    else lua_pushnil(L);
+    if (caught)
+        lua_rawgeti(L, -2, 2);
+    else
+        lua_pushnil(L);
     struct error *error = error_test(L, -2);
     if (runtime->exiting && error && error->task == runtime) return; /* os.exit */
     runtime->untaken++;
@@ -148,7 +158,7 @@ static void run_callback(lua_State *L, lilac_wait *ready) {
     lua_settop(L, top);
 }
 
-/* ---- Lua ---------------------------------------------------------------------------------------- */
+/* ---- Lua ------------------------------------------------------------------------------------- */
 
 static int call_soon(lua_State *L) {
     args_callable(L, 1);
@@ -174,7 +184,9 @@ static int call_later(lua_State *L) {
     return schedule(L, delay_ns < NEVER_NS - now_ns ? now_ns + delay_ns : NEVER_NS);
 }
 
-static int call_at(lua_State *L) { return schedule(L, args_duration_ns(L, 1)); }
+static int call_at(lua_State *L) {
+    return schedule(L, args_duration_ns(L, 1));
+}
 
 static int handle_cancel(lua_State *L) {
     struct callback *callback = object_check(L, 1, &callback_type);
@@ -199,8 +211,10 @@ static int handle_cancelled(lua_State *L) {
 
 static int handle_when(lua_State *L) {
     struct callback *callback = object_check(L, 1, &callback_type);
-    if (callback->when_ns == 0) lua_pushnil(L);
-    else lua_pushnumber(L, (double)callback->when_ns / 1e9);
+    if (callback->when_ns == 0)
+        lua_pushnil(L);
+    else
+        lua_pushnumber(L, (double)callback->when_ns / 1e9);
     return 1;
 }
 
@@ -217,8 +231,10 @@ void callback_when_done(lua_State *L, int future_index, int function) {
     lua_pushvalue(L, future_index);
     struct callback *callback = callback_new(L, 2);
     callback->watch.ended = on_ended;
-    if (future->state == FUTURE_PENDING) future_watch(future, &callback->watch);
-    else make_ready(callback);
+    if (future->state == FUTURE_PENDING)
+        future_watch(future, &callback->watch);
+    else
+        make_ready(callback);
     lua_pop(L, 1);
 }
 

@@ -1,6 +1,6 @@
 /*
- * ContextVar: values that belong to a task and that the tasks it creates inherit. The variables of a task
- * are one immutable table {var = value}; see context_copy in core/sched.c.
+ * ContextVar: values that belong to a task and that the tasks it creates inherit. The variables of
+ * a task are one immutable table {var = value}; see context_copy in core/sched.c.
  */
 #include "../core/object.h"
 #include "../core/runtime.h"
@@ -18,7 +18,7 @@ struct token {
     bool had_value, used;
 };
 
-enum { NAME = 1, DEFAULT = 2 };         /* uservalues of a variable */
+enum { NAME = 1, DEFAULT = 2 };          /* uservalues of a variable */
 enum { VARIABLE = 1, VALUE_BEFORE = 2 }; /* of a token */
 
 static const struct object_type variable_type = {"ContextVar", sizeof(struct variable)};
@@ -105,7 +105,8 @@ static int variable_reset(lua_State *L) {
         return lilac_throw(L, "InvalidStateError", "reset: the token is of another variable");
     if (token->task != task || token->task_id != task->id)
         return lilac_throw(L, "InvalidStateError", "reset: the token is of another task");
-    if (token->used) return lilac_throw(L, "InvalidStateError", "reset: the token was used already");
+    if (token->used)
+        return lilac_throw(L, "InvalidStateError", "reset: the token was used already");
     token->used = true;
     lua_getiuservalue(L, 2, VALUE_BEFORE);
     set_value(L, task);

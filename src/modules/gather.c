@@ -1,6 +1,6 @@
 /*
- * gather: waits for several futures at once. The block that watches them is a userdata on the stack of
- * the waiting task; it is linked into the futures only while that task is parked here.
+ * gather: waits for several futures at once. The block that watches them is a userdata on the stack
+ * of the waiting task; it is linked into the futures only while that task is parked here.
  */
 #include <limits.h>
 #include <stdio.h>
@@ -61,9 +61,12 @@ static void let_go(struct gather *gather) {
 /* Pushes what gather returns for the ended child on top of the stack, in its place. */
 static void push_outcome(lua_State *L) {
     struct future *child = lua_touserdata(L, -1);
-    if (child->state != FUTURE_DONE) future_push_error(L, -1);
-    else if (child->results == 0) lua_pushnil(L);
-    else lua_getiuservalue(L, -1, 1);
+    if (child->state != FUTURE_DONE)
+        future_push_error(L, -1);
+    else if (child->results == 0)
+        lua_pushnil(L);
+    else
+        lua_getiuservalue(L, -1, 1);
     if (child->state == FUTURE_DONE && child->results > 1) {
         lua_rawgeti(L, -1, 1);
         lua_remove(L, -2);
@@ -116,28 +119,28 @@ static void gather_describe(lilac_wait *wait, char *text, size_t size) {
     snprintf(text, size, "%u of %d pending", gather->pending, gather->count);
 }
 
-static const lilac_op op_gather = {.name = "gather",
-                                   .cancel = gather_cancel,
-                                   .done = gather_done,
-                                   .describe = gather_describe};
+static const lilac_op op_gather = {
+    .name = "gather", .cancel = gather_cancel, .done = gather_done, .describe = gather_describe};
 
-/* ---- arguments ---------------------------------------------------------------------------------- */
+/* ---- arguments ------------------------------------------------------------------------------- */
 
 static void check_item(lua_State *L, int arg, int item) {
     if (lua_isfunction(L, -1) || future_test(L, -1)) return;
     const char *got = luaL_typename(L, -1);
-    luaL_argerror(L, arg,
-                  lua_pushfstring(L, "item %d: function, Task or Future expected, got %s", item, got));
+    luaL_argerror(
+        L, arg,
+        lua_pushfstring(L, "item %d: function, Task or Future expected, got %s", item, got));
 }
 
-/* Puts the items, of the list at 1 or the arguments from 1 on, into a new table on top; functions stay
- * functions until all items are known to be right. */
+/* Puts the items, of the list at 1 or the arguments from 1 on, into a new table on top; functions
+ * stay functions until all items are known to be right. */
 static int collect(lua_State *L, bool as_table) {
     if (as_table) {
         lua_Integer length = luaL_len(L, 1);
         luaL_argcheck(L, length >= 0 && length < INT_MAX / 2, 1,
                       "a list expected, of which # gives the length");
-        lua_createtable(L, (int)(lua_rawlen(L, 1) % INT_MAX), 0); /* # may be a metamethod, and lie */
+        lua_createtable(L, (int)(lua_rawlen(L, 1) % INT_MAX),
+                        0); /* # may be a metamethod, and lie */
         for (int i = 1; i <= length; i++) {
             lua_geti(L, 1, i);
             check_item(L, 1, i);
@@ -174,7 +177,7 @@ static void start(lua_State *L, struct gather *gather) {
         }
         future_mark_taken(L, child);
         if (child->state != FUTURE_DONE && !gather->return_exceptions &&
-                   gather->first_failed == 0) {
+            gather->first_failed == 0) {
             gather->first_failed = i + 1;
         }
         lua_pop(L, 1);

@@ -1,6 +1,6 @@
 /*
- * TaskGroup: a scope around the body, and the children, who are waited for when it is left. The first
- * failure cancels the other children and the body.
+ * TaskGroup: a scope around the body, and the children, who are waited for when it is left. The
+ * first failure cancels the other children and the body.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,13 +13,13 @@
 
 struct group {
     const struct object_type *type;
-    struct scope scope;   /* of the body */
-    lilac_wait wait;      /* the parent, while it waits for the children */
-    struct list members;  /* those that have not ended */
-    int errors_ref;       /* array of errors in the registry, or LUA_NOREF */
+    struct scope scope;  /* of the body */
+    lilac_wait wait;     /* the parent, while it waits for the children */
+    struct list members; /* those that have not ended */
+    int errors_ref;      /* array of errors in the registry, or LUA_NOREF */
     int errors;
-    bool quiet;   /* tg:cancel() ends the body of the function form without an error */
-    bool aborted; /* children and body were cancelled because of a failure */
+    bool quiet;       /* tg:cancel() ends the body of the function form without an error */
+    bool aborted;     /* children and body were cancelled because of a failure */
     bool interrupted; /* the parent was to be cancelled when it came to wait for the children */
     bool closing, closed;
     struct cancel_origin origin; /* of the cancellation of children */
@@ -34,9 +34,11 @@ struct member {
 
 static const struct object_type group_type = {"TaskGroup", sizeof(struct group)};
 
-static struct group *check_group(lua_State *L, int arg) { return object_check(L, arg, &group_type); }
+static struct group *check_group(lua_State *L, int arg) {
+    return object_check(L, arg, &group_type);
+}
 
-/* ---- children ----------------------------------------------------------------------------------- */
+/* ---- children -------------------------------------------------------------------------------- */
 
 static void cancel_members(struct group *group, const struct cancel_origin *origin) {
     struct list *next;
@@ -75,12 +77,15 @@ static void add_error(lua_State *L, struct group *group) {
     lua_pop(L, 2);
 }
 
-/* Keeps the failed task on top of the stack, for its traceback, beside the only error so far. Pops it. */
+/* Keeps the failed task on top of the stack, for its traceback, beside the only error so far. Pops
+ * it. */
 static void keep_failed(lua_State *L, struct group *group) {
     lua_rawgeti(L, LUA_REGISTRYINDEX, group->errors_ref);
     lua_insert(L, -2);
-    if (group->errors == 1) lua_rawseti(L, -2, FAILED_TASK);
-    else lua_pop(L, 1);
+    if (group->errors == 1)
+        lua_rawseti(L, -2, FAILED_TASK);
+    else
+        lua_pop(L, 1);
     lua_pop(L, 1);
 }
 
@@ -129,7 +134,7 @@ static int group_cancel(lua_State *L) {
     return 0;
 }
 
-/* ---- leaving ------------------------------------------------------------------------------------ */
+/* ---- leaving --------------------------------------------------------------------------------- */
 
 /* Cancelled from outside while it waits for the children: they are cancelled, and waited for. */
 static bool join_cancel(lilac_wait *wait) {
@@ -163,8 +168,8 @@ static void abort_members(lua_State *L, struct group *group) {
     if (!quiet) cancel_members(group, error ? &error->origin : &group->origin);
 }
 
-/* What leaving the group [group, error or nil, …] comes to, once all children have ended. Returns false:
- * nothing is to be raised in place of the body's error. True: an error is on top. */
+/* What leaving the group [group, error or nil, …] comes to, once all children have ended. Returns
+ * false: nothing is to be raised in place of the body's error. True: an error is on top. */
 static bool settle(lua_State *L, struct group *group) {
     struct task *task = task_running(L);
     bool interrupted = task_was_deferred(task) || group->interrupted;
@@ -187,7 +192,8 @@ static bool settle(lua_State *L, struct group *group) {
     return false;
 }
 
-/* Parks until the children have ended; a cancellation that is pending already reaches them first. */
+/* Parks until the children have ended; a cancellation that is pending already reaches them first.
+ */
 static int join(lua_State *L, struct group *group, const lilac_op *op) {
     struct task *task = task_able_to_wait(L);
     lilac_refuse_second(L, &group->wait, "close the TaskGroup");
@@ -203,24 +209,23 @@ static int join(lua_State *L, struct group *group, const lilac_op *op) {
 static void join_describe(lilac_wait *wait, char *text, size_t size) {
     struct group *group = container_of(wait, struct group, wait);
     int count = 0;
-    for (struct list *at = group->members.next; at != &group->members; at = at->next) count++;
+    for (struct list *at = group->members.next; at != &group->members; at = at->next)
+        count++;
     snprintf(text, size, "%d tasks", count);
 }
 
-/* [group, error or nil] */
-static int close_done(lua_State *L, lilac_wait *wait);
+/* [group, error or nil]. Others may have created tasks since the last one has ended. */
+static int close_done(lua_State *L, lilac_wait *wait) {
+    struct group *group = container_of(wait, struct group, wait);
+    if (!list_empty(&group->members)) return join(L, group, task_running(L)->op);
+    if (!settle(L, group)) return 0;
+    return lua_rawequal(L, -1, 2) ? 0 : lua_error(L);
+}
 
 static const lilac_op op_close = {.name = "TaskGroup:close",
                                   .cancel = join_cancel,
                                   .done = close_done,
                                   .describe = join_describe};
-
-static int close_done(lua_State *L, lilac_wait *wait) {
-    struct group *group = container_of(wait, struct group, wait);
-    if (!list_empty(&group->members)) return join(L, group, &op_close);
-    if (!settle(L, group)) return 0;
-    return lua_rawequal(L, -1, 2) ? 0 : lua_error(L);
-}
 
 static int group_close(lua_State *L) {
     struct group *group = check_group(L, 1);
@@ -231,25 +236,21 @@ static int group_close(lua_State *L) {
     return join(L, group, &op_close);
 }
 
-/* ---- the function form -------------------------------------------------------------------------- */
+/* ---- the function form ----------------------------------------------------------------------- */
 
 /* [group, error or nil, results…] */
-static int form_done(lua_State *L, lilac_wait *wait);
-
-static const lilac_op op_form = {.name = "TaskGroup",
-                                 .cancel = join_cancel,
-                                 .done = form_done,
-                                 .describe = join_describe};
-
 static int form_done(lua_State *L, lilac_wait *wait) {
     struct group *group = container_of(wait, struct group, wait);
-    if (!list_empty(&group->members)) return join(L, group, &op_form);
+    if (!list_empty(&group->members)) return join(L, group, task_running(L)->op);
     bool quiet = scope_owns(L, &group->scope, 2);
     if (settle(L, group)) return lua_error(L);
     if (lua_isnil(L, 2) || quiet) return lua_gettop(L) - 2;
     lua_settop(L, 2);
     return lua_error(L);
 }
+
+static const lilac_op op_form = {
+    .name = "TaskGroup", .cancel = join_cancel, .done = form_done, .describe = join_describe};
 
 /* [group, results…] or [group, error] */
 static int body_done(lua_State *L, int status, lua_KContext context) {

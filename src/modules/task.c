@@ -23,7 +23,7 @@ static struct task *check_task(lua_State *L) {
     return task;
 }
 
-/* ---- sleeping ----------------------------------------------------------------------------------- */
+/* ---- sleeping -------------------------------------------------------------------------------- */
 
 static bool sleep_cancel(lilac_wait *wait) {
     clock_disarm(&wait->task->runtime->clock, &wait->task->deadline);
@@ -41,8 +41,10 @@ static void sleep_describe(lilac_wait *wait, char *text, size_t size) {
     struct clock *clock = &wait->task->runtime->clock;
     uint64_t when_ns = clock_when(clock, &wait->task->deadline), now_ns = clock_now(clock);
     double left_s = when_ns > now_ns ? (double)(when_ns - now_ns) / 1e9 : 0;
-    if (when_ns == NEVER_NS) snprintf(text, size, "for ever");
-    else snprintf(text, size, "%.3g s left", left_s);
+    if (when_ns == NEVER_NS)
+        snprintf(text, size, "for ever");
+    else
+        snprintf(text, size, "%.3g s left", left_s);
 }
 
 static const lilac_op op_sleep = {
@@ -83,7 +85,7 @@ static int task_time(lua_State *L) {
     return 1;
 }
 
-/* ---- futures ------------------------------------------------------------------------------------ */
+/* ---- futures --------------------------------------------------------------------------------- */
 
 static int future_new(lua_State *L) {
     struct future *future = lua_newuserdatauv(L, sizeof *future, 1);
@@ -136,8 +138,10 @@ static int m_exception(lua_State *L) {
     struct future *future = check_ended(L, "exception");
     if (future->state == FUTURE_CANCELLED) return future_take(L, 1);
     future->taken = true;
-    if (future->state == FUTURE_DONE) lua_pushnil(L);
-    else future_push_error(L, 1);
+    if (future->state == FUTURE_DONE)
+        lua_pushnil(L);
+    else
+        future_push_error(L, 1);
     return 1;
 }
 
@@ -206,7 +210,7 @@ static int future_tostring(lua_State *L) {
     return 1;
 }
 
-/* ---- tasks -------------------------------------------------------------------------------------- */
+/* ---- tasks ----------------------------------------------------------------------------------- */
 
 static int create_task(lua_State *L) {
     args_callable(L, 1);
@@ -216,8 +220,10 @@ static int create_task(lua_State *L) {
 
 static int current_task(lua_State *L) {
     struct task *task = task_running(L);
-    if (task) task_push(L, task);
-    else lua_pushnil(L);
+    if (task)
+        task_push(L, task);
+    else
+        lua_pushnil(L);
     return 1;
 }
 
@@ -247,8 +253,10 @@ static int m_cancelling(lua_State *L) {
 
 static int m_traceback(lua_State *L) {
     struct task *task = check_task(L);
-    if (task->L) report_push_stack(L, task);
-    else report_push_traceback(L, 1);
+    if (task->L)
+        report_push_stack(L, task);
+    else
+        report_push_traceback(L, 1);
     return 1;
 }
 
@@ -355,12 +363,14 @@ static int set_exception_handler(lua_State *L) {
     return 0;
 }
 
-/* call_exception_handler{message=, exception=, traceback=, task=}: as asyncio's; prints by default. */
+/* call_exception_handler{message=, exception=, traceback=, task=}: as asyncio's; prints by default.
+ */
 static int call_exception_handler(lua_State *L) {
     luaL_checktype(L, 1, LUA_TTABLE);
     lua_settop(L, 1);
     static const char *const fields[] = {"message", "exception", "traceback", "task"};
-    for (int i = 0; i < 4; i++) lua_getfield(L, 1, fields[i]);
+    for (int i = 0; i < 4; i++)
+        lua_getfield(L, 1, fields[i]);
     const char *message = lua_isstring(L, 2) ? lua_tostring(L, 2) : "an error";
     bool is_task = task_test(L, 5) != NULL;
     if (!lua_isstring(L, 4) && error_test(L, 3)) {

@@ -1,7 +1,7 @@
 /*
- * Deadlines as scopes: timeout, timeout_at, move_on_after, wait_for. The scope's deadline cancels what
- * runs in it; leaving the scope with that cancellation turns it into a TimeoutError. The function forms
- * are the same scope, to be closed when the C function returns.
+ * Deadlines as scopes: timeout, timeout_at, move_on_after, wait_for. The scope's deadline cancels
+ * what runs in it; leaving the scope with that cancellation turns it into a TimeoutError. The
+ * function forms are the same scope, to be closed when the C function returns.
  */
 #include "../core/args.h"
 #include "../core/object.h"
@@ -45,7 +45,7 @@ static uint64_t moment_after(lua_State *L, int arg) {
     return duration_ns < NEVER_NS - now_ns ? now_ns + duration_ns : NEVER_NS;
 }
 
-/* ---- leaving ------------------------------------------------------------------------------------ */
+/* ---- leaving --------------------------------------------------------------------------------- */
 
 /* __close(timeout, error) */
 static int timeout_close(lua_State *L) {
@@ -58,7 +58,7 @@ static int timeout_close(lua_State *L) {
     return lua_error(L);
 }
 
-/* ---- the scope ---------------------------------------------------------------------------------- */
+/* ---- the scope ------------------------------------------------------------------------------- */
 
 /* Calls the function at `first` with what follows, in the scope on top of the stack. */
 static int call_done(lua_State *L, int status, lua_KContext base) {
@@ -110,8 +110,10 @@ static int lilac_timeout_at(lua_State *L) {
 static int timeout_when(lua_State *L) {
     struct timeout *timeout = check_timeout(L, 1);
     struct scope *scope = &timeout->scope;
-    if (scope->deadline.place == 0) lua_pushnil(L);
-    else lua_pushnumber(L, (double)clock_when(&scope->task->runtime->clock, &scope->deadline) / 1e9);
+    if (scope->deadline.place == 0)
+        lua_pushnil(L);
+    else
+        lua_pushnumber(L, (double)clock_when(&scope->task->runtime->clock, &scope->deadline) / 1e9);
     return 1;
 }
 
@@ -124,8 +126,10 @@ static int timeout_reschedule(lua_State *L) {
     if (!scope->task || scope->requested)
         return lilac_throw(L, "InvalidStateError", "reschedule: the timeout has %s",
                            scope->requested ? "expired" : "finished");
-    if (when_ns == NEVER_NS) clock_disarm(&scope->task->runtime->clock, &scope->deadline);
-    else if (!scope_arm(scope, when_ns)) return luaL_error(L, "reschedule: not enough memory");
+    if (when_ns == NEVER_NS)
+        clock_disarm(&scope->task->runtime->clock, &scope->deadline);
+    else if (!scope_arm(scope, when_ns))
+        return luaL_error(L, "reschedule: not enough memory");
     return 0;
 }
 
@@ -149,12 +153,14 @@ static int current_deadline(lua_State *L) {
         uint64_t when_ns = clock_when(&task->runtime->clock, &scope->deadline);
         if (when_ns < first_ns) first_ns = when_ns;
     }
-    if (first_ns == NEVER_NS) lua_pushnil(L);
-    else lua_pushnumber(L, (double)first_ns / 1e9);
+    if (first_ns == NEVER_NS)
+        lua_pushnil(L);
+    else
+        lua_pushnumber(L, (double)first_ns / 1e9);
     return 1;
 }
 
-/* ---- move_on_after ------------------------------------------------------------------------------ */
+/* ---- move_on_after --------------------------------------------------------------------------- */
 
 /* [seconds, scope, results…] or [seconds, scope, error] → finished, results… */
 static int move_on_done(lua_State *L, int status, lua_KContext context) {
@@ -179,7 +185,7 @@ static int lilac_move_on_after(lua_State *L) {
     return move_on_done(L, status, 0);
 }
 
-/* ---- wait_for ----------------------------------------------------------------------------------- */
+/* ---- wait_for -------------------------------------------------------------------------------- */
 
 /* [future, seconds, scope]. Expired alone: what the future made of its cancellation counts. */
 static int wait_for_done(lua_State *L, lilac_wait *wait) {
