@@ -661,6 +661,84 @@ describe("A cancellation that comes together with a result", function()
   end)
 end)
 
+describe("An end, a scope's cancellation and the task's own in the same tick", function()
+  -- All orders of all subsets of the three events.
+  local orders = { {} }
+  for _, order in ipairs(orders) do
+    for _, event in ipairs { "done", "scope", "cancel" } do
+      if not table.concat(order, " "):find(event) then
+        orders[#orders + 1] = table.move(order, 1, #order, 1, {})
+        table.insert(orders[#orders], event)
+      end
+    end
+  end
+
+  -- The ways to wait: fn(future) → a function that waits until the future has ended.
+  local waits = {
+    shield = function(future) return function() return lilac.shield(future) end end,
+    await = function(future)
+      local task = lilac.create_task(lilac.shield, future)
+      return function() return task:await() end
+    end,
+    gather = function(future)
+      return function() return lilac.gather(function() return lilac.shield(future) end) end
+    end,
+    wait_for = function(future)
+      local task = lilac.create_task(lilac.shield, future)
+      return function() return lilac.wait_for(task, 60) end
+    end,
+    timeout = function(future)
+      return function() return lilac.timeout(60, lilac.shield, future) end
+    end,
+    group = function(future)
+      return function()
+        return lilac.TaskGroup(function(tg) return tg:create_task(lilac.shield, future):await() end)
+      end
+    end,
+  }
+
+  -- Lets the events happen to a task that waits in a scope. Returns what the wait gave, whether the
+  -- task was cancelled afterwards, and whether it was once more.
+  local function race(wait, order)
+    local future, group = lilac.Future(), nil
+    local wait_here = wait(future)
+    local task = start(function()
+      local got
+      local ok = lilac.pcall(function()
+        lilac.TaskGroup(function(tg)
+          group = tg
+          got = wait_here()
+        end)
+        lilac.sleep(0)
+      end)
+      return got, not ok, not lilac.pcall(lilac.sleep, 0)
+    end)
+    for _, event in ipairs(order) do
+      if event == "done" then future:set_result "result" end
+      if event == "scope" then group:cancel() end
+      if event == "cancel" then task:cancel() end
+    end
+    if #order == 0 then future:set_result "result" end
+    return task:await()
+  end
+
+  for name, wait in pairs(waits) do
+    it("each counts once, and the own one is never lost, in " .. name, function()
+      for _, order in ipairs(orders) do
+        local text = table.concat(order, ", ")
+        local got, cancelled, again = race(wait, order)
+        assert.equal(text:find "cancel" ~= nil, cancelled, text)
+        assert.is_false(again, text)
+        if name == "shield" or name == "timeout" then
+          local first = order[1] or "done"
+          assert.equal(first == "done" and "result" or nil, got, text)
+        end
+        if #order == 0 or text == "done" then assert.equal("result", got, text) end
+      end
+    end)
+  end
+end)
+
 describe("<close> of a Task", function()
   it("cancels it and waits for its end", function()
     local ended = false

@@ -5,14 +5,6 @@
 
 #include "runtime.h"
 
-/* Pushes the name of the blocking function at the top of L's stack. */
-static const char *push_operation(lua_State *L) {
-    lua_Debug ar;
-    if (lua_getstack(L, 0, &ar) && lua_getinfo(L, "n", &ar) && ar.name)
-        return lua_pushstring(L, ar.name);
-    return lua_pushliteral(L, "await");
-}
-
 void refuse_no_task(lua_State *L) {
     struct runtime *runtime = runtime_of(L);
     const char *operation = push_operation(L);
@@ -48,13 +40,48 @@ static bool push_global_name(lua_State *L, int function) {
     return false;
 }
 
+/* Pushes the name of the blocking function at the top of L's stack: "sleep". */
+static const char *push_operation(lua_State *L) {
+    lua_Debug ar;
+    if (!lua_getstack(L, 0, &ar) || !lua_getinfo(L, "nf", &ar)) return lua_pushliteral(L, "await");
+    bool is_global = !ar.name && push_global_name(L, -1);
+    const char *name = is_global ? lua_tostring(L, -1) : ar.name ? ar.name : "await";
+    return lua_pushstring(L, strncmp(name, "lilac.", 6) == 0 ? name + 6 : name);
+}
+
+/* As a function, or, for closures that are made again and again, as what they are closures of. */
 static bool is_transparent(lua_State *L, int function) {
     function = lua_absindex(L, function);
     lua_rawgeti(L, LUA_REGISTRYINDEX, runtime_of(L)->transparent_ref);
     lua_pushvalue(L, function);
     bool transparent = lua_rawget(L, -2) != LUA_TNIL;
-    lua_pop(L, 2);
+    if (lua_iscfunction(L, function)) lua_pushcfunction(L, lua_tocfunction(L, function));
+    else lua_pushnil(L);
+    transparent = lua_rawget(L, -3) != LUA_TNIL || transparent;
+    lua_pop(L, 3);
     return transparent;
+}
+
+static const char message_handler[] = "a message handler of xpcall";
+
+static int keep_error(lua_State *L) {
+    lua_settop(L, 1);
+    return 1;
+}
+
+/* The error that is about to be raised in a message handler leaves xpcall as it is: Lua would call the
+ * handler with it again, and then again, until the stack overflows. */
+static void skip_handler(lua_State *L) {
+    lua_Debug ar;
+    for (int level = 1; lua_getstack(L, level, &ar); level++) {
+        lua_getinfo(L, "f", &ar);
+        bool is_xpcall = lua_tocfunction(L, -1) == runtime_of(L)->xpcall;
+        lua_pop(L, 1);
+        if (!is_xpcall) continue;
+        lua_pushcfunction(L, keep_error);
+        if (!lua_setlocal(L, &ar, 2)) lua_pop(L, 1);
+        return;
+    }
 }
 
 /* Pushes what is in the way at this frame ("'table.sort'"), or nothing. The function is on top. */
@@ -70,12 +97,14 @@ static bool push_obstacle(lua_State *L, const lua_Debug *ar) {
     if (*ar->what != 'C' || is_transparent(L, -1)) return false;
     if (push_global_name(L, -1)) {
         bool is_error = strcmp(lua_tostring(L, -1), "error") == 0;
-        if (is_error) lua_pushliteral(L, "a message handler of xpcall");
+        if (is_error) lua_pushstring(L, message_handler);
         else lua_pushfstring(L, "'%s'", lua_tostring(L, -1));
         lua_remove(L, -2);
         return true;
     }
-    if (ar->name) lua_pushfstring(L, "the C function '%s'", ar->name);
+    if (strcmp(ar->namewhat, "for iterator") == 0)
+        lua_pushliteral(L, "an iterator in C (as that of ipairs)");
+    else if (ar->name) lua_pushfstring(L, "the C function '%s'", ar->name);
     else lua_pushliteral(L, "a C function");
     return true;
 }
@@ -96,7 +125,8 @@ void refuse_unyieldable(lua_State *L) {
         lua_xmove(at, L, 1);
         found = push_obstacle(L, &ar);
     }
-    if (!found) lua_pushliteral(L, "a message handler of xpcall");
+    if (!found) lua_pushstring(L, message_handler);
+    if (strcmp(lua_tostring(L, -1), message_handler) == 0) skip_handler(L);
     lilac_throw(L, "InvalidStateError",
                 "%s: cannot await inside %s, which Lua cannot suspend; await before or after it",
                 operation, lua_tostring(L, -1));
