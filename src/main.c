@@ -4,6 +4,7 @@
  */
 #include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <lauxlib.h>
 #include <lua.h>
 #include <lualib.h>
@@ -306,8 +307,12 @@ static int run(lua_State *L) {
     }
     luaL_openlibs(L);
     set_arg(L, command);
-    runtime_open(L, &command->runtime);
+    struct runtime *runtime = runtime_open(L, &command->runtime);
     lilac_open_modules(L);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, runtime->transparent_ref);
+    lua_pushcfunction(L, start_jobs);
+    lua_pushboolean(L, 1);
+    lua_rawset(L, -3);
     lua_pushcfunction(L, start_jobs);
     lua_pushlightuserdata(L, command);
     lua_pushinteger(L, runtime_main(L, 1));
@@ -334,7 +339,16 @@ static int run_in_new_state(struct command *command, int *signal) {
     return status == DONE && command->unloadable ? FAILED : status;
 }
 
+/* Occupies those of the three standard descriptors that are closed, in a way that they fail as closed
+ * ones do: else the loop's own would get their numbers, and print would write into those. */
+static void occupy_standard_descriptors(void) {
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) < 0)
+            abort();
+}
+
 int main(int argc, char **argv) {
+    occupy_standard_descriptors();
     struct command command = {.argv = argv,
                               .argc = argc,
                               .jobs = calloc((size_t)argc + 2, sizeof(struct job)),

@@ -5,20 +5,6 @@
 
 #include "runtime.h"
 
-void refuse_no_task(lua_State *L) {
-    struct runtime *runtime = runtime_of(L);
-    const char *operation = push_operation(L);
-    if (runtime->current)
-        lilac_throw(L, "InvalidStateError",
-                    "%s: cannot await in a coroutine that a C module has resumed; resume it with "
-                    "coroutine.resume or coroutine.wrap",
-                    operation);
-    if (runtime->main)
-        lilac_throw(L, "InvalidStateError",
-                    "%s: cannot await in a callback; let it start a task with create_task", operation);
-    lilac_throw(L, "InvalidStateError", "%s: cannot await outside of lilac.run", operation);
-}
-
 /* Pushes the name under which a function stands in a loaded module ("table.sort"), or nothing. */
 static bool push_global_name(lua_State *L, int function) {
     function = lua_absindex(L, function);
@@ -47,6 +33,20 @@ static const char *push_operation(lua_State *L) {
     bool is_global = !ar.name && push_global_name(L, -1);
     const char *name = is_global ? lua_tostring(L, -1) : ar.name ? ar.name : "await";
     return lua_pushstring(L, strncmp(name, "lilac.", 6) == 0 ? name + 6 : name);
+}
+
+void refuse_no_task(lua_State *L) {
+    struct runtime *runtime = runtime_of(L);
+    const char *operation = push_operation(L);
+    if (runtime->current)
+        lilac_throw(L, "InvalidStateError",
+                    "%s: cannot await in a coroutine that a C module has resumed; resume it with "
+                    "coroutine.resume or coroutine.wrap",
+                    operation);
+    if (runtime->main)
+        lilac_throw(L, "InvalidStateError",
+                    "%s: cannot await in a callback; let it start a task with create_task", operation);
+    lilac_throw(L, "InvalidStateError", "%s: cannot await outside of lilac.run", operation);
 }
 
 /* As a function, or, for closures that are made again and again, as what they are closures of. */
