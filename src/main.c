@@ -339,11 +339,12 @@ static int run_in_new_state(struct command *command, int *signal) {
     return status == DONE && command->unloadable ? FAILED : status;
 }
 
-/* Occupies those of the three standard descriptors that are closed, in a way that they fail as closed
- * ones do: else the loop's own would get their numbers, and print would write into those. */
+/* Occupies those of the three standard descriptors that are closed, in a way that they fail as
+ * closed ones do: else the loop's own would get their numbers, and print would write into those. */
 static void occupy_standard_descriptors(void) {
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
-        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) < 0)
+        if (fcntl(fd, F_GETFD) < 0 &&
+            open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) < 0)
             abort();
 }
 

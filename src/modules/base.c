@@ -1,7 +1,7 @@
 /*
- * What takes the place of stock functions, and behaves like them but for one thing each: `pcall` and
- * `xpcall` let the running task's own cancellation pass; `require` may await; `os.exit` shuts down in
- * order. Where there is no task they are the stock functions.
+ * What takes the place of stock functions, and behaves like them but for one thing each: `pcall`
+ * and `xpcall` let the running task's own cancellation pass; `require` may await; `os.exit` shuts
+ * down in order. Where there is no task they are the stock functions.
  */
 #include <stdlib.h>
 
@@ -12,8 +12,8 @@
 
 /* ---- pcall, xpcall ------------------------------------------------------------------------------ */
 
-/* The context of a protected call: how many stack slots are not results, and whether the coroutine was
- * being closed already when the call began. */
+/* The context of a protected call: how many stack slots are not results, and whether the coroutine
+ * was being closed already when the call began. */
 #define WAS_CLOSING 16
 
 static lua_KContext protection(lua_State *L, int extra) {
@@ -28,7 +28,8 @@ static bool passes(lua_State *L, lua_KContext context) {
 }
 
 static int protected_done(lua_State *L, int status, lua_KContext context) {
-    if (status == LUA_OK || status == LUA_YIELD) return lua_gettop(L) - (int)(context % WAS_CLOSING);
+    if (status == LUA_OK || status == LUA_YIELD)
+        return lua_gettop(L) - (int)(context % WAS_CLOSING);
     if (passes(L, context)) return lua_error(L);
     lua_pushboolean(L, 0);
     lua_pushvalue(L, -2);
@@ -66,7 +67,8 @@ static int base_xpcall(lua_State *L) {
 /* require(name): the stock one, but the searchers and the loader may await. Upvalue 1 is the table
  * `package`; upvalue 2 is the function of lua/lilac/loader.lua, once it was needed.
  *
- * The stack is [name, guard, searchers, what was tried], and then what the last call has returned. */
+ * The stack is [name, guard, searchers, what was tried], and then what the last call has returned.
+ */
 enum { NAME = 1, GUARD, SEARCHERS, TRIED };
 
 /* Which call it was: from 1 on, that of a searcher. */
@@ -77,8 +79,10 @@ static int require_done(lua_State *L) {
     const char *name = lua_tostring(L, NAME);
     lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
     lua_insert(L, -2);
-    if (lua_isnil(L, -1)) lua_pop(L, 1);
-    else lua_setfield(L, -2, name);
+    if (lua_isnil(L, -1))
+        lua_pop(L, 1);
+    else
+        lua_setfield(L, -2, name);
     if (lua_getfield(L, -1, name) == LUA_TNIL) {
         lua_pushboolean(L, 1);
         lua_copy(L, -1, -2);
@@ -177,8 +181,8 @@ static int base_exit(lua_State *L) {
     return task_raise_cancellation(L, task, 0);
 }
 
-/* Names C functions that may be awaited across, so that the error which names an obstacle passes over
- * them. */
+/* Names C functions that may be awaited across, so that the error which names an obstacle passes
+ * over them. */
 static void set_transparent(lua_State *L, int table, const char *const *names) {
     lua_rawgeti(L, LUA_REGISTRYINDEX, runtime_of(L)->transparent_ref);
     for (; *names; names++) {

@@ -1,30 +1,35 @@
 /*
- * coroutine.*: user coroutines inside tasks. An await in one parks the whole task: every resume on the
- * way yields too, and goes on when the task does. Each coroutine starts in a trampoline with a pcall, as
- * tasks do, so that its <close> variables run, and may await, when an error, a cancellation or
- * coroutine.close unwinds it.
+ * coroutine.*: user coroutines inside tasks. An await in one parks the whole task: every resume on
+ * the way yields too, and goes on when the task does. Each coroutine starts in a trampoline with a
+ * pcall, as tasks do, so that its <close> variables run, and may await, when an error, a
+ * cancellation or coroutine.close unwinds it.
  */
 #include "coroutine.h"
 
 #include <string.h>
 
-#include "../core/report.h"
 #include "../core/interrupt.h"
+#include "../core/report.h"
 #include "../core/runtime.h"
 #include "builtin.h"
 
 enum resume_kind { RESUME, WRAP, CLOSE, THROW };
 
-static struct task **slot_of(lua_State *L) { return (struct task **)lua_getextraspace(L); }
+static struct task **slot_of(lua_State *L) {
+    (void)runtime_of(L); /* gives a coroutine that is older than lilac its root */
+    return (struct task **)lua_getextraspace(L);
+}
 
 bool coroutine_is_closing(lua_State *L) {
     struct nesting *nesting = runtime_of(L)->nesting;
     return nesting && nesting->closing && nesting->co == L;
 }
 
-/* Whether a coroutine is active in some task: running, waiting for one that it has resumed, or parked in
- * an await. The coroutines of the tasks themselves always are. */
-static bool is_active(lua_State *co) { return *slot_of(co) != &runtime_of(co)->root; }
+/* Whether a coroutine is active in some task: running, waiting for one that it has resumed, or
+ * parked in an await. The coroutines of the tasks themselves always are. */
+static bool is_active(lua_State *co) {
+    return *slot_of(co) != &runtime_of(co)->root;
+}
 
 /* ---- the trampoline ----------------------------------------------------------------------------- */
 
@@ -33,7 +38,8 @@ static const char tracebacks_key;
 /* Message handler: keeps the traceback for debug.traceback of the dead coroutine. */
 static int on_throw(lua_State *L) {
     lua_settop(L, 1);
-    if (coroutine_is_closing(L) || task_is_own_cancellation(L, 1) || !lua_checkstack(L, 8)) return 1;
+    if (coroutine_is_closing(L) || task_is_own_cancellation(L, 1) || !lua_checkstack(L, 8))
+        return 1;
     lua_rawgetp(L, LUA_REGISTRYINDEX, &tracebacks_key);
     lua_pushthread(L);
     debug_push_traceback(L, L, 1);
@@ -194,7 +200,8 @@ static int resume(lua_State *L, lua_State *co, int first, enum resume_kind kind)
         return resume_failed(L, kind, "cannot resume dead coroutine");
     if (!lua_checkstack(co, count)) return resume_failed(L, kind, "too many arguments to resume");
     lua_xmove(L, co, count);
-    /* A new one has its function on the stack, under the arguments, and before it the trampoline. */
+    /* A new one has its function on the stack, under the arguments, and before it the trampoline.
+     */
     return resume_step(L, co, is_new ? lua_gettop(co) - 1 : count, kind);
 }
 
@@ -204,7 +211,9 @@ static lua_State *check_coroutine(lua_State *L) {
     return co;
 }
 
-static int co_resume(lua_State *L) { return resume(L, check_coroutine(L), 2, RESUME); }
+static int co_resume(lua_State *L) {
+    return resume(L, check_coroutine(L), 2, RESUME);
+}
 
 static int wrap_call(lua_State *L) {
     return resume(L, lua_tothread(L, lua_upvalueindex(1)), 1, WRAP);
@@ -232,7 +241,7 @@ static int yield_done(lua_State *L, int status, lua_KContext context) {
     return lua_error(L);
 }
 
-static int co_yield(lua_State *L) {
+static int co_yield (lua_State *L) {
     if ((*slot_of(L))->L == L) return luaL_error(L, "attempt to yield from outside a coroutine");
     if (coroutine_is_closing(L)) return luaL_error(L, "attempt to yield across a C-call boundary");
     return lua_yieldk(L, lua_gettop(L), 0, yield_done);
@@ -304,10 +313,15 @@ static int co_isyieldable(lua_State *L) {
 }
 
 int luaopen_lilac_coroutine(lua_State *L) {
-    static const luaL_Reg functions[] = {
-        {"create", co_create},   {"resume", co_resume},   {"wrap", co_wrap},
-        {"yield", co_yield},     {"close", co_close},     {"status", co_status},
-        {"running", co_running}, {"isyieldable", co_isyieldable}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"create", co_create},
+                                         {"resume", co_resume},
+                                         {"wrap", co_wrap},
+                                         {"yield", co_yield },
+                                         {"close", co_close},
+                                         {"status", co_status},
+                                         {"running", co_running},
+                                         {"isyieldable", co_isyieldable},
+                                         {NULL, NULL}};
     lua_newtable(L);
     lua_createtable(L, 0, 1);
     lua_pushliteral(L, "k");
@@ -315,7 +329,8 @@ int luaopen_lilac_coroutine(lua_State *L) {
     lua_setmetatable(L, -2);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &tracebacks_key);
     lua_rawgeti(L, LUA_REGISTRYINDEX, runtime_of(L)->transparent_ref);
-    static const lua_CFunction transparent[] = {co_resume, co_throw, wrap_call, co_close, coroutine_trampoline};
+    static const lua_CFunction transparent[] = {
+        co_resume, co_throw, wrap_call, co_close, coroutine_trampoline, task_trampoline};
     for (size_t i = 0; i < sizeof transparent / sizeof *transparent; i++) {
         lua_pushcfunction(L, transparent[i]);
         lua_pushboolean(L, 1);

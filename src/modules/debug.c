@@ -1,6 +1,6 @@
 /*
- * debug.*: the stock functions, but the trampoline under the body of every coroutine and task is not
- * there, and the traceback of a coroutine that died of an error is that of its last moment.
+ * debug.*: the stock functions, but the trampoline under the body of every coroutine and task is
+ * not there, and the traceback of a coroutine that died of an error is that of its last moment.
  */
 #include <limits.h>
 #include <lualib.h>
@@ -40,8 +40,8 @@ static lua_State *thread_argument(lua_State *L, int *arg) {
 
 static lua_CFunction stock_getinfo, stock_getlocal, stock_setlocal;
 
-/* Calls a stock function in this very frame, so that levels are counted as they are there; the level of
- * the trampoline becomes one that does not exist. */
+/* Calls a stock function in this very frame, so that levels are counted as they are there; the
+ * level of the trampoline becomes one that does not exist. */
 static int call_stock(lua_State *L, lua_CFunction stock) {
     int arg, exact;
     lua_State *co = thread_argument(L, &arg);
@@ -53,23 +53,32 @@ static int call_stock(lua_State *L, lua_CFunction stock) {
     return stock(L);
 }
 
-static int debug_getinfo(lua_State *L) { return call_stock(L, stock_getinfo); }
+static int debug_getinfo(lua_State *L) {
+    return call_stock(L, stock_getinfo);
+}
 
-static int debug_getlocal(lua_State *L) { return call_stock(L, stock_getlocal); }
+static int debug_getlocal(lua_State *L) {
+    return call_stock(L, stock_getlocal);
+}
 
-static int debug_setlocal(lua_State *L) { return call_stock(L, stock_setlocal); }
+static int debug_setlocal(lua_State *L) {
+    return call_stock(L, stock_setlocal);
+}
 
 /* ---- traceback ---------------------------------------------------------------------------------- */
 
 /* The bottom level of a thread, the trampoline not counted; -1: none. */
 static int last_level(lua_State *co) {
     int below = 0, above = 1;
-    while (has_level(co, above)) above *= 2;
+    while (has_level(co, above))
+        above *= 2;
     if (!has_level(co, 0)) return -1;
     while (above - below > 1) {
         int middle = below + (above - below) / 2;
-        if (has_level(co, middle)) below = middle;
-        else above = middle;
+        if (has_level(co, middle))
+            below = middle;
+        else
+            above = middle;
     }
     return is_trampoline(co, below) ? below - 1 : below;
 }
@@ -105,7 +114,8 @@ void debug_push_traceback(lua_State *L, lua_State *co, int level) {
 /* Removes the first `count` lines below the heading of the traceback on top of the stack. */
 static void drop_lines(lua_State *L, int count) {
     const char *text = lua_tostring(L, -1), *lines = strchr(text, '\n'), *rest = lines;
-    for (; rest && count > 0; count--) rest = strchr(rest + 1, '\n');
+    for (; rest && count > 0; count--)
+        rest = strchr(rest + 1, '\n');
     if (!lines || rest == lines) return;
     lua_pushlstring(L, text, (size_t)(lines - text));
     lua_pushstring(L, rest ? rest : "");
@@ -124,8 +134,10 @@ static int debug_traceback(lua_State *L) {
     lua_Integer level = luaL_optinteger(L, arg + 1, co == L ? 1 : 0);
     if (level < 0 || level > INT_MAX / 2) level = INT_MAX / 2; /* no such level */
     lua_settop(L, arg);
-    if (coroutine_push_last_traceback(L, co)) drop_lines(L, (int)level);
-    else debug_push_traceback(L, co, (int)level);
+    if (coroutine_push_last_traceback(L, co))
+        drop_lines(L, (int)level);
+    else
+        debug_push_traceback(L, co, (int)level);
     if (!message) return 1;
     lua_pushliteral(L, "\n");
     lua_insert(L, -2);
