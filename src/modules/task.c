@@ -33,8 +33,9 @@ static bool sleep_cancel(lilac_wait *wait) {
 /* sleep(seconds, result) and sleep_until(when, result) return their second argument. */
 static int sleep_done(lua_State *L, lilac_wait *wait) {
     (void)wait;
+    if (lua_gettop(L) < 2) return 0;
     lua_settop(L, 2);
-    return lua_isnil(L, 2) ? 0 : 1;
+    return 1;
 }
 
 static void sleep_describe(lilac_wait *wait, char *text, size_t size) {
@@ -61,15 +62,19 @@ static int park_until(lua_State *L, struct task *task, uint64_t when_ns) {
     return lilac_park(L, &task->own, &op_sleep);
 }
 
+static int sleep_zero(lua_State *L) {
+    lilac_checkpoint(L);
+    struct task *task = runtime_of(L)->current;
+    waitq_append(&task->runtime->ready, &task->own);
+    return lilac_park(L, &task->own, &op_yield);
+}
+
 static int task_sleep(lua_State *L) {
+    int is_integer; /* sleep(0) is a switch, the hottest call there is: looked for first */
+    if (lua_tointegerx(L, 1, &is_integer) == 0 && is_integer) return sleep_zero(L);
     uint64_t duration_ns = args_duration_ns(L, 1);
+    if (duration_ns == 0) return sleep_zero(L);
     struct runtime *runtime = runtime_of(L);
-    if (duration_ns == 0) {
-        lilac_checkpoint(L);
-        struct task *task = runtime->current;
-        waitq_append(&runtime->ready, &task->own);
-        return lilac_park(L, &task->own, &op_yield);
-    }
     uint64_t now_ns = clock_now(&runtime->clock);
     uint64_t when_ns = duration_ns < NEVER_NS - now_ns ? now_ns + duration_ns : NEVER_NS;
     return park_until(L, runtime->current, when_ns);
@@ -348,7 +353,7 @@ static int run_done(lua_State *L, int status, lua_KContext context) {
 static int lilac_run(lua_State *L) {
     args_callable(L, 1);
     struct runtime *runtime = runtime_of(L);
-    bool is_inside = runtime->main || runtime->running || runtime->closing;
+    bool is_inside = runtime->main || runtime->closing;
     if (!is_inside) return runtime_run(L, lua_gettop(L) - 1);
     lua_callk(L, lua_gettop(L) - 1, LUA_MULTRET, 0, run_done);
     return lua_gettop(L);
