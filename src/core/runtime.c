@@ -17,6 +17,8 @@
 
 /* ---- opening ------------------------------------------------------------------------------------ */
 
+const char runtime_key;
+
 static int new_table_ref(lua_State *L, const char *mode) {
     lua_newtable(L);
     if (mode) {
@@ -98,7 +100,7 @@ struct runtime *runtime_open(lua_State *L, const struct runtime_options *options
     lua_pushcfunction(L, runtime_gc);
     lua_setfield(L, -2, "__gc");
     lua_setmetatable(L, -2);
-    luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &runtime_key);
     runtime->tasks_ref = new_table_ref(L, NULL);
     runtime->scopes_ref = new_table_ref(L, NULL);
     runtime->names_ref = new_table_ref(L, "k");
@@ -342,11 +344,17 @@ int runtime_main(lua_State *L, int nargs) {
 
 int runtime_run(lua_State *L, int nargs) {
     struct runtime *runtime = runtime_of(L);
+    struct nesting *nesting = runtime->nesting; /* the host may call from a coroutine */
+    lua_State *running = runtime->running;
+    runtime->nesting = NULL;
     run_main(runtime, L, nargs);
     bool deadlocked = runtime->deadlocked;
     if (deadlocked) push_deadlock(L);
+    else future_test(L, -1)->taken = true; /* below */
     finish(runtime);
     runtime->deadlocked = false;
+    runtime->nesting = nesting;
+    runtime->running = running;
     if (runtime->exiting) exit(runtime->exit_code);
     return deadlocked ? lua_error(L) : future_take(L, lua_gettop(L));
 }

@@ -96,6 +96,9 @@ struct runtime {
     int exit_signal; /* that main was cancelled by */
 };
 
+/* Its address is the runtime's key in the registry. */
+extern const char runtime_key;
+
 /* Opens a runtime in a state. Raises on failure. */
 struct runtime *runtime_open(lua_State *L, const struct runtime_options *options);
 

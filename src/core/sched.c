@@ -16,7 +16,19 @@
 
 #define MAX_IDLE_COROUTINES 4096
 
-static inline struct task *slot_of(lua_State *L) { return *(struct task **)lua_getextraspace(L); }
+/* A coroutine that is older than the runtime (lilac was loaded as a module) has nothing there yet. */
+static struct task *adopt(lua_State *L) {
+    if (!lua_checkstack(L, 1) || lua_rawgetp(L, LUA_REGISTRYINDEX, &runtime_key) != LUA_TUSERDATA)
+        luaL_error(L, "lilac is not loaded in this Lua state");
+    struct runtime *runtime = lua_touserdata(L, -1);
+    lua_pop(L, 1);
+    return *(struct task **)lua_getextraspace(L) = &runtime->root;
+}
+
+static inline struct task *slot_of(lua_State *L) {
+    struct task *task = *(struct task **)lua_getextraspace(L);
+    return task ? task : adopt(L);
+}
 
 struct runtime *runtime_of(lua_State *L) { return slot_of(L)->runtime; }
 
