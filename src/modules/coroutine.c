@@ -90,16 +90,20 @@ static int trampoline_done(lua_State *L, int status, lua_KContext context) {
 }
 
 /* [handler, function, arguments…] */
-int coroutine_trampoline(lua_State *L) {
+static int trampoline(lua_State *L) {
     if (nesting_of(L)) give_hook(nesting_of(L), L);
     int status = lua_pcallk(L, lua_gettop(L) - 2, LUA_MULTRET, 1, 0, trampoline_done);
     return trampoline_done(L, status, 0);
 }
 
+bool coroutine_is_trampoline(lua_CFunction function) {
+    return function == trampoline || function == task_trampoline;
+}
+
 static int co_create(lua_State *L) {
     luaL_checktype(L, 1, LUA_TFUNCTION);
     lua_State *co = lua_newthread(L);
-    lua_pushcfunction(co, coroutine_trampoline);
+    lua_pushcfunction(co, trampoline);
     lua_pushcfunction(co, on_throw);
     lua_pushvalue(L, 1);
     lua_xmove(L, co, 1);
@@ -330,7 +334,7 @@ int luaopen_lilac_coroutine(lua_State *L) {
     lua_rawsetp(L, LUA_REGISTRYINDEX, &tracebacks_key);
     lua_rawgeti(L, LUA_REGISTRYINDEX, runtime_of(L)->transparent_ref);
     static const lua_CFunction transparent[] = {
-        co_resume, co_throw, wrap_call, co_close, coroutine_trampoline, task_trampoline};
+        co_resume, co_throw, wrap_call, co_close, trampoline, task_trampoline};
     for (size_t i = 0; i < sizeof transparent / sizeof *transparent; i++) {
         lua_pushcfunction(L, transparent[i]);
         lua_pushboolean(L, 1);

@@ -11,8 +11,8 @@
 /* Whether the user coroutine that runs is being closed by coroutine.close. */
 bool coroutine_is_closing(lua_State *L);
 
-/* The C function under the body of every user coroutine, which tracebacks leave out. */
-int coroutine_trampoline(lua_State *L);
+/* Whether this is the C function under the body of every task, or of every user coroutine. */
+bool coroutine_is_trampoline(lua_CFunction function);
 
 /* Pushes onto L the traceback of a coroutine that died of an error, as it was then; false, and nothing,
  * for any other. */

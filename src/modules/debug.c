@@ -6,7 +6,6 @@
 #include <lualib.h>
 #include <string.h>
 
-#include "../core/runtime.h"
 #include "builtin.h"
 #include "coroutine.h"
 
@@ -26,7 +25,7 @@ static bool is_trampoline(lua_State *co, int level) {
     lua_getinfo(co, "f", &ar);
     lua_CFunction function = lua_tocfunction(co, -1);
     lua_pop(co, 1);
-    return function == task_trampoline || function == coroutine_trampoline;
+    return coroutine_is_trampoline(function);
 }
 
 /* The thread that a function of this library is about, and where its other arguments begin. */
