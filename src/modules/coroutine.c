@@ -211,7 +211,7 @@ static int resume(lua_State *L, lua_State *co, int first, enum resume_kind kind)
 
 static lua_State *check_coroutine(lua_State *L) {
     lua_State *co = lua_tothread(L, 1);
-    luaL_argexpected(L, co, 1, "coroutine");
+    luaL_argexpected(L, co, 1, "thread");
     return co;
 }
 
@@ -311,7 +311,7 @@ static int co_running(lua_State *L) {
 }
 
 static int co_isyieldable(lua_State *L) {
-    lua_State *co = lua_isthread(L, 1) ? lua_tothread(L, 1) : L;
+    lua_State *co = lua_isnone(L, 1) ? L : check_coroutine(L);
     lua_pushboolean(L, lua_isyieldable(co) && !is_outermost(co));
     return 1;
 }
