@@ -49,7 +49,13 @@ static bool is_stopped(struct runtime *runtime, struct task *task) {
         }
         return true;
     }
-    if (runtime->closing) return task->pending > 0;
+    if (runtime->closing) {
+        /* Its clean-up, too, has to come to an end. */
+        static const struct cancel_origin origin = {.by = "the end of the grace"};
+        if (task->pending == 0 && clock_now(&runtime->clock) >= runtime->grace_end_ns)
+            task_cancel(task, &origin, LUA_NOREF);
+        return task->pending > 0;
+    }
     uint64_t now_ns = clock_now(&runtime->clock);
     bool stopped = false;
     for (struct scope *scope = task->scope; scope; scope = scope->outer) {

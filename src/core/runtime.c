@@ -262,6 +262,7 @@ static void drain(struct runtime *runtime) {
     uint64_t end_ns = clock_now(&runtime->clock) + seconds_to_ns(runtime->options.grace_s);
     struct deadline grace = {.kind = DEADLINE_GRACE};
     clock_arm(&runtime->clock, &grace, end_ns);
+    runtime->grace_end_ns = end_ns;
     interrupt_watch(runtime);
     for (uint32_t last_id = 0; runtime->live > 0;) {
         last_id = cancel_left(runtime, last_id);

@@ -86,6 +86,7 @@ struct runtime {
     unsigned untaken; /* reported and still not taken: exit status 1 */
     void (*run_callback)(lua_State *L, lilac_wait *ready); /* see modules/callback.c */
     struct task *interrupted_last; /* see task_interrupt; NULL: nothing is being interrupted */
+    uint64_t grace_end_ns; /* while closing */
     bool open, closing;
     bool deadlocked; /* main waits for what has to end first, and never will */
     bool exiting; /* os.exit was called */
