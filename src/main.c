@@ -362,5 +362,9 @@ int main(int argc, char **argv) {
         signal(exit_signal, SIG_DFL);
         raise(exit_signal); /* so that the shell, and make, see what happened */
     }
+    if (runtime_left_threads()) {
+        fflush(NULL);
+        _exit(status);
+    }
     return status;
 }

@@ -28,8 +28,8 @@ local function check_address(name, host, port, lowest)
   end
 end
 
---- Checks the names of options; returns those of `passed`, which are for C, in a table of their own.
---- `own` names one that is for us.
+--- Checks the names of options; returns those of `passed`, which are for C, in a table of their
+--- own. `own` names one that is for us.
 local function check_options(name, argument, options, passed, own)
   if options == nil then return {} end
   if type(options) ~= "table" then
@@ -44,10 +44,21 @@ local function check_options(name, argument, options, passed, own)
   end
   local unknown = next(rest)
   if unknown ~= nil then
-    refuse(argument, name, "unknown option '%s'; known: %s", tostring(unknown),
-      table.concat({ own or passed[1], table.unpack(passed, own and 1 or 2) }, ", "))
+    local known = table.concat(passed, ", ") .. (own and ", " .. own or "")
+    refuse(argument, name, "unknown option '%s'; known: %s", tostring(unknown), known)
   end
   return taken
+end
+
+local function check_server(handler, most)
+  local meta = getmetatable(handler)
+  if type(handler) ~= "function" and not (type(meta) == "table" and meta.__call) then
+    refuse(3, "serve", "function expected, got %s", type(handler))
+  end
+  if most ~= nil and not (math.type(most) == "integer" and most > 0) then
+    refuse(4, "serve", "option 'max_connections': positive integer expected, got %s",
+      tostring(most))
+  end
 end
 
 --- One address after the other; the error of the last one is the one that is raised.
@@ -196,11 +207,9 @@ end
 ---@return lilac.Server
 function net.serve(host, port, handler, options)
   check_address("serve", host or "", port, 0)
-  if type(handler) ~= "function" and not (getmetatable(handler) or {}).__call then
-    refuse(3, "serve", "function expected, got %s", type(handler))
-  end
   local passed = check_options("serve", 4, options, LISTEN_OPTIONS, "max_connections")
   local most = options and options.max_connections
+  check_server(handler, most)
   local listeners = listen(host, port, passed)
   local server = setmetatable({
     port = listeners[1].port,

@@ -1,6 +1,6 @@
 /*
- * A queue of bytes in one block of memory: appended at the end, taken from the front. Zeroed memory is
- * an empty buffer. Its ceiling is its owner's business: who appends checks the size first.
+ * A queue of bytes in one block of memory: appended at the end, taken from the front. Zeroed memory
+ * is an empty buffer. Its ceiling is its owner's business: who appends checks the size first.
  */
 #ifndef LILAC_BUFFER_H
 #define LILAC_BUFFER_H

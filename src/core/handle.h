@@ -8,9 +8,9 @@
 
 struct runtime;
 
-/* Closes every block that is left, for the shutdown, when no task runs any more. Turns the loop for a
- * bounded time when closed streams still have something to send. The blocks die in the loop turns that
- * follow. */
+/* Closes every block that is left, for the shutdown, when no task runs any more. Turns the loop for
+ * a bounded time when closed streams still have something to send. The blocks die in the loop turns
+ * that follow. */
 void handle_close_all(struct runtime *runtime);
 
 #endif

@@ -13,6 +13,7 @@
 #define RESUMES_PER_POLL 64         /* I/O is looked at after so many resumes … */
 #define RESUMES_PER_LOOK 8          /* … or when, at one of these looks at a cheap clock, */
 #define POLL_NS 4000000             /* so much time has passed */
+#define DRY_MS 1000
 #define MAX_TIMER_MS (1000u * 86400u * 30u)
 
 /* ---- opening ------------------------------------------------------------------------------------ */
@@ -42,30 +43,38 @@ static void on_timer(uv_timer_t *timer) { uv_stop(timer->loop); }
 
 static void on_wakeup(uv_async_t *wakeup) { (void)wakeup; }
 
-static void free_runtime(struct runtime *runtime) {
+static void free_tables(struct runtime *runtime) {
     clock_free(&runtime->clock);
     free(runtime->slots.free);
     free(runtime->scope_slots.free);
     free(runtime->coroutines);
 }
 
+static bool left_behind;
+
 /* The last word, from lua_close: by now the loop has run dry, unless Lua was closed without a
  * shutdown. */
 static int runtime_gc(lua_State *L) {
-    struct runtime *runtime = lua_touserdata(L, 1);
-    if (!runtime->open) return 0;
-    runtime->open = false;
-    interrupt_close(runtime);
-    handle_close_all(runtime);
-    uv_close((uv_handle_t *)&runtime->timer, NULL);
-    uv_close((uv_handle_t *)&runtime->wakeup, NULL);
-    uv_run(&runtime->loop, UV_RUN_DEFAULT);
-    uv_loop_close(&runtime->loop);
+    struct runtime **box = lua_touserdata(L, 1), *runtime = *box;
+    *box = NULL;
+    if (!runtime) return 0;
+    if (runtime->open) {
+        interrupt_close(runtime);
+        handle_close_all(runtime);
+        uv_close((uv_handle_t *)&runtime->timer, NULL);
+        uv_close((uv_handle_t *)&runtime->wakeup, NULL);
+        uv_run(&runtime->loop, UV_RUN_NOWAIT);
+    }
     for (struct task *task = task_next(runtime, NULL); task; task = task_next(runtime, task))
         free(task->request);
-    free_runtime(runtime);
+    free_tables(runtime);
+    /* A thread of the pool that is stuck in a system call may still write to the loop. */
+    if (runtime->open && uv_loop_close(&runtime->loop) != 0) left_behind = true;
+    else free(runtime);
     return 0;
 }
+
+bool runtime_left_threads(void) { return left_behind; }
 
 static void open_loop(lua_State *L, struct runtime *runtime) {
     int code = uv_loop_init(&runtime->loop);
@@ -81,8 +90,15 @@ static void open_loop(lua_State *L, struct runtime *runtime) {
 }
 
 struct runtime *runtime_open(lua_State *L, const struct runtime_options *options) {
-    struct runtime *runtime = lua_newuserdatauv(L, sizeof *runtime, 0);
-    memset(runtime, 0, sizeof *runtime);
+    struct runtime **box = lua_newuserdatauv(L, sizeof *box, 0);
+    *box = NULL;
+    lua_createtable(L, 0, 1);
+    lua_pushcfunction(L, runtime_gc);
+    lua_setfield(L, -2, "__gc");
+    lua_setmetatable(L, -2);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &runtime_key);
+    struct runtime *runtime = *box = calloc(1, sizeof *runtime);
+    if (!runtime) luaL_error(L, "lilac: not enough memory");
     runtime->options = *options;
     runtime->root.future.magic = TASK_MAGIC;
     runtime->root.runtime = runtime;
@@ -96,11 +112,6 @@ struct runtime *runtime_open(lua_State *L, const struct runtime_options *options
     runtime->report_deadline.kind = DEADLINE_REPORT;
     runtime->exception_handler_ref = LUA_NOREF;
     open_loop(L, runtime);
-    lua_createtable(L, 0, 1);
-    lua_pushcfunction(L, runtime_gc);
-    lua_setfield(L, -2, "__gc");
-    lua_setmetatable(L, -2);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &runtime_key);
     runtime->tasks_ref = new_table_ref(L, NULL);
     runtime->scopes_ref = new_table_ref(L, NULL);
     runtime->names_ref = new_table_ref(L, "k");
@@ -231,14 +242,13 @@ static uint32_t cancel_left(struct runtime *runtime, uint32_t last_id) {
     return runtime->last_id;
 }
 
-static void report_dropped(struct runtime *runtime) {
+static void report_dropped(struct runtime *runtime, const char *why) {
     lua_State *L = runtime->L;
     for (struct task *task = task_next(runtime, NULL); task; task = task_next(runtime, task)) {
         char name[TASK_TEXT];
         task_text(task, name, sizeof name);
         report_push_stack(L, task);
-        fprintf(stderr, "lilac: %s did not end within the grace of %g s after its cancellation\n%s\n",
-                name, runtime->options.grace_s, lua_tostring(L, -1));
+        fprintf(stderr, "lilac: %s was cancelled and %s\n%s\n", name, why, lua_tostring(L, -1));
         lua_pop(L, 1);
     }
 }
@@ -258,30 +268,47 @@ static void drop_left(struct runtime *runtime) {
     runtime->live = 0;
 }
 
-static void drain(struct runtime *runtime) {
-    uint64_t end_ns = clock_now(&runtime->clock) + seconds_to_ns(runtime->options.grace_s);
+/* Cancels and awaits all tasks, until the end of the grace. */
+static void drain(struct runtime *runtime, uint64_t end_ns) {
     struct deadline grace = {.kind = DEADLINE_GRACE};
     clock_arm(&runtime->clock, &grace, end_ns);
     runtime->grace_end_ns = end_ns;
     interrupt_watch(runtime);
-    for (uint32_t last_id = 0; runtime->live > 0;) {
+    bool stuck = false, late = false;
+    for (uint32_t last_id = 0; runtime->live > 0 && !stuck && !late;) {
         last_id = cancel_left(runtime, last_id);
-        if (!turn(runtime) || clock_now(&runtime->clock) >= end_ns) break;
+        stuck = !turn(runtime);
+        late = clock_now(&runtime->clock) >= end_ns;
     }
     interrupt_unwatch(runtime);
     clock_disarm(&runtime->clock, &grace);
     if (runtime->live == 0) return;
-    report_dropped(runtime);
+    char why[80] = "waits for what nobody is left to do";
+    if (!stuck)
+        snprintf(why, sizeof why, "did not end within the grace of %g s", runtime->options.grace_s);
+    report_dropped(runtime, why);
     drop_left(runtime);
 }
 
+/* Runs the loop until the last handle and request are done with. What nobody awaits any more, and cannot
+ * be stopped (a lookup in the pool), is not waited for longer than DRY_MS. */
+static void run_dry(struct runtime *runtime) {
+    uv_update_time(&runtime->loop);
+    uv_timer_start(&runtime->timer, on_timer, DRY_MS, 0);
+    uv_unref((uv_handle_t *)&runtime->timer);
+    uv_run(&runtime->loop, UV_RUN_DEFAULT);
+    uv_timer_stop(&runtime->timer);
+    uv_ref((uv_handle_t *)&runtime->timer);
+}
+
 static void shut_down(struct runtime *runtime) {
+    uint64_t now_ns = clock_now(&runtime->clock), grace_ns = seconds_to_ns(runtime->options.grace_s);
+    uint64_t end_ns = grace_ns < NEVER_NS - now_ns ? now_ns + grace_ns : NEVER_NS;
     runtime->closing = true;
-    drain(runtime);
+    drain(runtime, end_ns);
     report_due(runtime, true);
     handle_close_all(runtime);
-    uv_timer_stop(&runtime->timer);
-    uv_run(&runtime->loop, UV_RUN_DEFAULT);
+    run_dry(runtime);
     runtime->closing = false;
 }
 

@@ -113,4 +113,8 @@ int runtime_run(lua_State *L, int nargs);
 /* The signal that main died of, or 0. */
 int runtime_exit_signal(lua_State *L);
 
+/* Whether a closed runtime left a thread in a system call that never returned: the process must then end
+ * by _exit, as libuv would wait for it. */
+bool runtime_left_threads(void);
+
 #endif

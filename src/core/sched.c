@@ -20,7 +20,7 @@
 static struct task *adopt(lua_State *L) {
     if (!lua_checkstack(L, 1) || lua_rawgetp(L, LUA_REGISTRYINDEX, &runtime_key) != LUA_TUSERDATA)
         luaL_error(L, "lilac is not loaded in this Lua state");
-    struct runtime *runtime = lua_touserdata(L, -1);
+    struct runtime *runtime = *(struct runtime **)lua_touserdata(L, -1);
     lua_pop(L, 1);
     return *(struct task **)lua_getextraspace(L) = &runtime->root;
 }

@@ -101,6 +101,20 @@ void stream_received(struct stream *stream, const char *bytes, size_t size) {
     if (stream->received.size > stream->limit) stream_stop(stream);
 }
 
+/* read(0) is none of these: it leaves what is there. */
+static bool wants_anything(const struct stream_want *want) {
+    return want->format == WANT_SOME && want->count > 0;
+}
+
+bool stream_reads_itself(const struct stream *stream) {
+    return lilac_waiting(&stream->reader) && wants_anything(&stream->want);
+}
+
+void stream_readable(struct stream *stream) {
+    stream->readable = true;
+    reader_wake(stream);
+}
+
 void stream_ended(struct stream *stream, int status) {
     stream->read_status = status;
     stream->reading = false;
@@ -180,6 +194,22 @@ static void read_describe(lilac_wait *wait, char *text, size_t size) {
     stream->ops->subject(stream, text, size);
 }
 
+/* Pushes what the transport has, past `received`. False, and nothing, when there is nothing. */
+static bool read_directly(lua_State *L, struct stream *stream, size_t max) {
+    const char *bytes;
+    stream->readable = false;
+    int size = stream->ops->try_read(stream, &bytes, max);
+    if (size > 0) {
+        lua_pushlstring(L, bytes, (size_t)size);
+        return true;
+    }
+    if (size != UV_EAGAIN) {
+        stream_stop(stream);
+        stream_ended(stream, size);
+    }
+    return false;
+}
+
 static void refuse_second_reader(lua_State *L, const struct stream *stream) {
     char what[SUBJECT_SIZE] = "read ";
     stream->ops->subject(stream, what + 5, sizeof what - 5);
@@ -191,6 +221,9 @@ static int read_answer(lua_State *L, struct stream *stream) {
     struct stream_want want = want_at_stack(L);
     size_t size;
     if (lilac_waiting(&stream->reader)) refuse_second_reader(L, stream);
+    if (stream->readable && wants_anything(&want) && stream->received.size == 0 &&
+        read_directly(L, stream, want.count))
+        return 1;
     switch (stream_answer(stream, &want, &size)) {
     case ANSWER_BYTES: return push_received(L, stream, size, want.format == WANT_LINE);
     case ANSWER_TOO_LONG: return raise_too_long(L, stream);

@@ -1,7 +1,7 @@
 /*
- * Streams: buffered reading and writing with backpressure, the same for every transport. A transport
- * (TCP, pipe, tty, TLS, memory) is a table of operations in plain C; it reports what happens through
- * the stream_ functions below.
+ * Streams: buffered reading and writing with backpressure, the same for every transport. A
+ * transport (TCP, pipe, tty, TLS, memory) is a table of operations in plain C; it reports what
+ * happens through the stream_ functions below.
  */
 #ifndef LILAC_STREAM_H
 #define LILAC_STREAM_H
@@ -17,6 +17,11 @@ struct stream_ops {
     /* Starts or goes on reading: stream_received() from now on. 0 or a libuv code. */
     int (*start)(struct stream *stream);
     void (*stop)(struct stream *stream);
+
+    /* Reads what is there, up to `max` bytes, into memory that stays as it is until the loop turns,
+     * after stream_readable(). The number of bytes, or a libuv code: UV_EAGAIN for none, UV_EOF. Of
+     * transports that ask stream_reads_itself(); else NULL. */
+    int (*try_read)(struct stream *stream, const char **bytes, size_t max);
 
     /* Sends what can be sent at once. The number of bytes, or a libuv code: UV_EAGAIN for none. */
     int (*try_write)(struct stream *stream, const uv_buf_t *bufs, unsigned count);
@@ -76,9 +81,9 @@ struct stream {
     lilac_wait reader; /* or who connects */
     struct stream_want want;
     struct buffer received;
-    size_t limit;    /* of a line, in bytes */
-    int read_status; /* 0; UV_EOF or an error, once what was received has been read */
-    bool reading;
+    size_t limit;           /* of a line, in bytes */
+    int read_status;        /* 0; UV_EOF or an error, once what was received has been read */
+    bool reading, readable; /* the transport reads on; there is something for try_read */
 
     struct waitq writers; /* whoever waits for something to be sent */
     struct buffer queued; /* waits for `sending` to be sent */
@@ -104,6 +109,12 @@ void stream_opened(struct stream *stream);
 /* Bytes have arrived; they are copied. */
 void stream_received(struct stream *stream, const char *bytes, size_t size);
 
+/* Whether the reader takes whatever comes: then, where the transport has not read yet, it may say
+ * stream_readable() instead of stream_received(), and the reader calls try_read. That saves a copy,
+ * and finds the bytes in the cache. */
+bool stream_reads_itself(const struct stream *stream);
+void stream_readable(struct stream *stream);
+
 /* Nothing more will arrive: UV_EOF, or an error. */
 void stream_ended(struct stream *stream, int status);
 
@@ -117,6 +128,7 @@ void stream_shut(struct stream *stream, int status);
 
 int stream_uv_start(struct stream *stream);
 void stream_uv_stop(struct stream *stream);
+int stream_uv_try_read(struct stream *stream, const char **bytes, size_t max);
 int stream_uv_try_write(struct stream *stream, const uv_buf_t *bufs, unsigned count);
 int stream_uv_write(struct stream *stream, const char *bytes, size_t size);
 int stream_uv_shutdown(struct stream *stream);

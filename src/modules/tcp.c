@@ -77,6 +77,7 @@ static void tcp_subject(const struct stream *stream, char *text, size_t size) {
 
 static const struct stream_ops tcp_ops = {.start = stream_uv_start,
                                           .stop = stream_uv_stop,
+                                          .try_read = stream_uv_try_read,
                                           .try_write = stream_uv_try_write,
                                           .write = stream_uv_write,
                                           .shutdown = stream_uv_shutdown,
@@ -369,9 +370,12 @@ static void listener_prepare(lua_State *L) {
     static const luaL_Reg meta[] = {{"__tostring", listener_tostring}, {NULL, NULL}};
     lilac_handle_metatable(L, &listener_type, methods, meta);
     luaL_getmetatable(L, listener_type.name);
-    lua_getfield(L, -1, "__index");
-    lua_pushcclosure(L, listener_index, 1);
-    lua_setfield(L, -2, "__index");
+    if (lua_getfield(L, -1, "__index") == LUA_TTABLE) {
+        lua_pushcclosure(L, listener_index, 1);
+        lua_setfield(L, -2, "__index");
+    } else {
+        lua_pop(L, 1); /* the module was loaded before */
+    }
     lua_pop(L, 1);
 }
 

@@ -1,0 +1,350 @@
+local lilac = require "lilac"
+local raises = require "spec.support.raises"
+local run = require "spec.support.child"
+local settle = require "spec.support.settle"
+
+local net = lilac.net
+
+local function echo(stream)
+  for line in stream:lines "L" do stream:write(line) end
+end
+
+--- What a server reports while fn runs.
+local function reports_of(fn)
+  local reports = {}
+  lilac.set_exception_handler(function(context) reports[#reports + 1] = context end)
+  local ok, err = pcall(fn)
+  lilac.set_exception_handler(nil)
+  assert(ok, err)
+  return reports
+end
+
+describe("net.connect", function()
+  it("connects to a name", function()
+    local server <close> = net.serve("localhost", 0, echo)
+    local stream <close> = net.connect("localhost", server.port)
+    stream:write "hello\n"
+    assert.equal("hello", stream:read())
+  end)
+
+  it("raises the error of the last address", function()
+    local err = raises("ConnectionRefusedError", net.connect, "localhost", 1)
+    assert.matches("^connect %S+:1: connection refused", err.message)
+  end)
+
+  it("raises DNSError for a name that does not exist", function()
+    raises("DNSError", net.connect, "nosuch.invalid", 80)
+  end)
+
+  it("raises TimeoutError when it takes too long", function()
+    local listener <close> = net.listen("127.0.0.1", 0, { backlog = 1 })
+    local streams = {}
+    local err = raises("TimeoutError", function()
+      for i = 1, 10 do
+        streams[i] = net.connect("127.0.0.1", listener.port, { timeout = 0.05 })
+      end
+    end)
+    assert.is_truthy(err)
+    for _, stream in ipairs(streams) do stream:close() end
+  end)
+
+  it("passes its options on", function()
+    local server <close> = net.serve("127.0.0.1", 0, echo, { limit = 100 })
+    local stream <close> = net.connect("127.0.0.1", server.port,
+      { limit = 3, nodelay = false, keepalive = true, local_addr = "127.0.0.3", timeout = 5 })
+    assert.equal("127.0.0.3", (stream:sockname()))
+    stream:write "abcdef\n"
+    raises("LimitOverrunError", stream.read, stream)
+    assert.error_matches(function()
+      net.connect("127.0.0.1", server.port, { nodelay = "yes" })
+    end, "option 'nodelay': boolean expected, got string")
+  end)
+
+  it("checks its arguments", function()
+    local function refused(pattern, ...)
+      local ok, err = pcall(net.connect, ...)
+      assert.is_false(ok)
+      assert.matches(pattern, err)
+    end
+    refused("bad argument #1 to 'connect' %(host name or address expected, got nil%)", nil, 80)
+    refused("bad argument #2 to 'connect' %(port from 1 to 65535 expected, got 0%)", "x", 0)
+    refused("port from 1 to 65535 expected, got 1.5", "x", 1.5)
+    refused("port from 1 to 65535 expected, got http", "x", "http")
+    refused("bad argument #3 to 'connect' %(table of options expected, got number%)", "x", 1, 1)
+    refused("unknown option 'tls'; known: local_addr, nodelay, keepalive, limit, timeout",
+      "x", 1, { tls = true })
+    local _, err = pcall(function() net.connect(nil, 80) end)
+    assert.matches("net_spec.lua:%d+: bad argument", err)
+  end)
+end)
+
+describe("net.listen", function()
+  it("listens on a name, for a program that accepts itself", function()
+    local listener <close> = net.listen("localhost", 0)
+    local stream <close> = net.connect("localhost", listener.port)
+    local peer <close> = listener:accept()
+    assert.same({ stream:sockname() }, { peer:peername() })
+  end)
+
+  it("raises AddressInUseError for a port that is taken", function()
+    local listener <close> = net.listen("127.0.0.1", 0)
+    raises("AddressInUseError", net.listen, "127.0.0.1", listener.port)
+  end)
+
+  it("checks its arguments", function()
+    assert.error_matches(function() net.listen(80) end, "bad argument #1 to 'listen'")
+    assert.error_matches(function() net.listen("x", 65536) end, "port from 0 to 65535 expected")
+    assert.error_matches(function() net.listen("x", 1, { tls = 1 }) end,
+      "bad argument #3 to 'listen' %(unknown option 'tls'; known: backlog, reuse_port, ")
+  end)
+end)
+
+describe("net.serve", function()
+  it("gives each connection a task, and closes its stream after it", function()
+    local server <close> = net.serve("127.0.0.1", 0, function(stream)
+      stream:write(stream:read(), "\n")
+    end)
+    local streams = {}
+    for i = 1, 5 do streams[i] = net.connect("127.0.0.1", server.port) end
+    for i = 5, 1, -1 do
+      streams[i]:write(i, "\n")
+      assert.equal(i .. "\n", streams[i]:read "a")
+      streams[i]:close()
+    end
+  end)
+
+  it("listens on all interfaces for nil", function()
+    local server <close> = net.serve(nil, 0, echo)
+    local stream <close> = net.connect("127.0.0.1", server.port)
+    stream:write "hello\n"
+    assert.equal("hello", stream:read())
+  end)
+
+  it("serves a thousand connections at once", function()
+    local count = 1000
+    local server <close> = net.serve("127.0.0.1", 0, echo)
+    local streams = {}
+    for i = 1, count do streams[i] = net.connect("127.0.0.1", server.port) end
+    for i = 1, count do streams[i]:write(i, "\n") end
+    for i = 1, count do assert.equal(tostring(i), streams[i]:read()) end
+    for i = 1, count do streams[i]:close() end
+  end)
+
+  it("reports an error of a handler with the peer, and goes on", function()
+    local reports = reports_of(function()
+      local server <close> = net.serve("127.0.0.1", 0, function(stream)
+        if stream:read() == "fail" then error "oops" end
+        stream:write "fine"
+      end)
+      local first <close> = net.connect("127.0.0.1", server.port)
+      local second <close> = net.connect("127.0.0.1", server.port)
+      first:write "fail\n"
+      assert.equal("", first:read "a")
+      second:write "go\n"
+      assert.equal("fine", second:read "a")
+    end)
+    assert.equal(1, #reports)
+    assert.matches("^connection from 127.0.0.1:%d+: the handler failed$", reports[1].message)
+    assert.matches("oops$", reports[1].exception)
+    assert.is_truthy(reports[1].task)
+  end)
+
+  it("prints what nobody handles, and leaves the exit status alone", function()
+    local child = run [[
+      local net = require "lilac".net
+      local server <close> = net.serve("127.0.0.1", 0, function() error "oops" end)
+      local stream <close> = net.connect("127.0.0.1", server.port)
+      assert(stream:read "a" == "")
+    ]]
+    assert.equal(0, child.status)
+    assert.matches("lilac: connection from 127.0.0.1:%d+: the handler failed: script.lua:2: oops",
+      child.stderr)
+    local _, count = child.stderr:gsub("oops", "")
+    assert.equal(1, count)
+  end)
+
+  it("ends a connection quietly when its task is cancelled, also before it began", function()
+    local handlers = {}
+    local reports = reports_of(function()
+      local server <close> = net.serve("127.0.0.1", 0, function(stream)
+        handlers[#handlers + 1] = lilac.current_task()
+        stream:read()
+      end)
+      local stream <close> = net.connect("127.0.0.1", server.port)
+      settle()
+      handlers[1]:cancel()
+      assert.is_nil(stream:read())
+      local second <close> = net.connect("127.0.0.1", server.port)
+      for _ = 1, 100 do
+        for _, task in ipairs(lilac.all_tasks()) do
+          if task.name:find "^connection from" then task:cancel() end
+        end
+        lilac.sleep(0)
+      end
+      assert.is_nil(second:read())
+    end)
+    assert.same({}, reports)
+  end)
+
+  it("lets no more than max_connections in; the others wait", function()
+    local now, most = 0, 0
+    local server <close> = net.serve("127.0.0.1", 0, function(stream)
+      now = now + 1
+      most = math.max(most, now)
+      echo(stream)
+      now = now - 1
+    end, { max_connections = 2 })
+    local tasks = {}
+    for i = 1, 6 do
+      tasks[i] = lilac.create_task(function()
+        local stream <close> = net.connect("127.0.0.1", server.port)
+        stream:write(i, "\n")
+        local answer = stream:read()
+        settle()
+        return answer
+      end)
+    end
+    for i = 1, 6 do assert.equal(tostring(i), tasks[i]:await()) end
+    assert.equal(2, most)
+  end)
+
+  it("survives that there are no more files, and says so", function()
+    local child = run([[
+      local lilac = require "lilac"
+      local net = lilac.net
+      local server <close> = net.serve("127.0.0.1", 0, function(stream) stream:write "hello" end)
+      local files = {}
+      repeat
+        local file = io.open "/dev/null"
+        files[#files + 1] = file
+      until not file
+      for _ = 1, 2 do table.remove(files):close() end -- for the stream, and libuv's spare one
+      local stream <close> = net.connect("127.0.0.1", server.port)
+      lilac.sleep(0.1)
+      for _, file in ipairs(files) do file:close() end
+      print(stream:read "a")
+    ]], { env = "ulimit -n 40;" })
+    assert.equal("hello\n", child.stdout)
+    assert.equal(0, child.status)
+    local _, count = child.stderr:gsub("EMFILE", "")
+    assert.equal(1, count)
+    assert.matches("trying again in 1 s", child.stderr, 1, true)
+  end)
+
+  it("checks its arguments", function()
+    local function refused(pattern, ...)
+      local ok, err = pcall(net.serve, ...)
+      assert.is_false(ok)
+      assert.matches(pattern, err)
+    end
+    refused("bad argument #1 to 'serve'", {}, 0, echo)
+    refused("bad argument #2 to 'serve' %(port from 0 to 65535 expected, got %-1%)", nil, -1, echo)
+    refused("bad argument #3 to 'serve' %(function expected, got nil%)", nil, 0)
+    refused("bad argument #4 to 'serve' %(unknown option 'tls'; known: backlog, .*max_connections",
+      nil, 0, echo, { tls = {} })
+    for _, most in ipairs { 0, 1.5, "x" } do
+      refused("option 'max_connections': positive integer expected, got " .. most, nil, 0, echo,
+        { max_connections = most })
+    end
+  end)
+end)
+
+describe("Server", function()
+  it("stops accepting when it is closed, and its connections go on", function()
+    local server = net.serve("127.0.0.1", 0, echo)
+    local stream = net.connect("127.0.0.1", server.port)
+    stream:write "one\n"
+    assert.equal("one", stream:read())
+    server:close()
+    server:close()
+    raises("ConnectionRefusedError", net.connect, "127.0.0.1", server.port)
+    stream:write "two\n"
+    assert.equal("two", stream:read())
+    local task = settle.start(server.wait_closed, server)
+    assert.is_false(task:done())
+    stream:close()
+    task:await()
+    server:wait_closed()
+  end)
+
+  it("waits for its handlers at the end of its scope", function()
+    local is_done = false
+    local stream
+    do
+      local server <close> = net.serve("127.0.0.1", 0, function(peer)
+        peer:read()
+        lilac.sleep(0.01)
+        is_done = true
+      end)
+      stream = net.connect("127.0.0.1", server.port)
+      stream:write "go\n"
+      settle()
+    end
+    assert.is_true(is_done)
+    stream:close()
+  end)
+
+  it("cancels its handlers when an error leaves its scope", function()
+    local was_cancelled = false
+    local stream
+    assert.error_matches(function()
+      local server <close> = net.serve("127.0.0.1", 0, function(peer)
+        local _ <close> = setmetatable({}, { __close = function(_, err)
+          was_cancelled = lilac.errors.is(err, "CancelledError")
+        end })
+        peer:read()
+      end)
+      stream = net.connect("127.0.0.1", server.port)
+      settle()
+      error "oops"
+    end, "oops")
+    assert.is_true(was_cancelled)
+    assert.is_nil(stream:read())
+    stream:close()
+  end)
+
+  it("serves until it is closed", function()
+    local server = net.serve("127.0.0.1", 0, echo)
+    local task = settle.start(server.serve_forever, server)
+    local stream <close> = net.connect("127.0.0.1", server.port)
+    stream:write "one\n"
+    assert.equal("one", stream:read())
+    assert.is_false(task:done())
+    stream:close()
+    server:close()
+    task:await()
+  end)
+
+  it("closes when who serves forever is cancelled", function()
+    local server = net.serve("127.0.0.1", 0, echo)
+    local stream <close> = net.connect("127.0.0.1", server.port)
+    local task = settle.start(server.serve_forever, server)
+    task:cancel()
+    raises("CancelledError", task.await, task)
+    assert.is_nil(stream:read())
+    raises("ConnectionRefusedError", net.connect, "127.0.0.1", server.port)
+  end)
+
+  it("lives on when nobody holds it", function()
+    local port = net.serve("127.0.0.1", 0, echo).port
+    collectgarbage()
+    collectgarbage()
+    local stream <close> = net.connect("127.0.0.1", port)
+    stream:write "hello\n"
+    assert.equal("hello", stream:read())
+    for _, task in ipairs(lilac.all_tasks()) do
+      if task.name:find(":" .. port, 1, true) then task:cancel() end
+    end
+  end)
+
+  it("shows its port and how many connections it has", function()
+    local server = net.serve("127.0.0.1", 0, echo)
+    assert.equal(("Server (port %d, 0 connections)"):format(server.port), tostring(server))
+    local stream = net.connect("127.0.0.1", server.port)
+    settle()
+    assert.equal(("Server (port %d, 1 connections)"):format(server.port), tostring(server))
+    stream:close()
+    server:close()
+    server:wait_closed()
+  end)
+end)
