@@ -55,8 +55,8 @@ typedef struct lilac_op {
     /* Writes what is waited for ("queue of 3/3 items", "127.0.0.1:80"); may be NULL. */
     void (*describe)(lilac_wait *wait, char *text, size_t size);
 
-    /* The one task that must go on for this wait to end (a lock's owner, the task awaited), or NULL:
-     * the edges in which deadlocks are looked for. May be NULL. */
+    /* The one task that must go on for this wait to end (a lock's owner, the task awaited), or
+     * NULL: the edges in which deadlocks are looked for. May be NULL. */
     struct task *(*holder)(lilac_wait *wait);
 } lilac_op;
 
@@ -68,28 +68,31 @@ LILAC_API uv_loop_t *lilac_loop(lua_State *L);
  * stack forbids to yield (and names it). */
 LILAC_API void lilac_checkpoint(lua_State *L);
 
-/* Parks the running task at `wait` until lilac_wake(wait), then runs op->done. Must be the last act:
- * `return lilac_park(L, wait, &op)`. `wait` NULL: the task's own place, for lilac_own_wait(). */
+/* Parks the running task at `wait` until lilac_wake(wait), then runs op->done. Must be the last
+ * act: `return lilac_park(L, wait, &op)`. `wait` NULL: the task's own place, for lilac_own_wait().
+ */
 LILAC_API int lilac_park(lua_State *L, lilac_wait *wait, const lilac_op *op);
 
 /* The running task's own place, for waits that need no block of their own. It is free whenever the
  * task is not parked. */
 LILAC_API lilac_wait *lilac_own_wait(lua_State *L);
 
-/* Makes the task parked at `wait` ready; does nothing when nobody waits there (cancelled, detached).
- * From any libuv callback or C function of the loop's thread. */
+/* Makes the task parked at `wait` ready; does nothing when nobody waits there (cancelled,
+ * detached). From any libuv callback or C function of the loop's thread. */
 LILAC_API void lilac_wake(lilac_wait *wait);
 
 /* Whether a task is parked here. */
-static inline bool lilac_waiting(const lilac_wait *wait) { return wait->task != NULL; }
+static inline bool lilac_waiting(const lilac_wait *wait) {
+    return wait->task != NULL;
+}
 
-/* Raises InvalidStateError "<what>: already being <op> by task 'a'; task 'b' must wait its turn" when
- * somebody is parked at `wait`. For streams and whatever else takes one waiter at a time. */
+/* Raises InvalidStateError "<what>: already being <op> by task 'a'; task 'b' must wait its turn"
+ * when somebody is parked at `wait`. For streams and whatever else takes one waiter at a time. */
 LILAC_API void lilac_refuse_second(lua_State *L, const lilac_wait *wait, const char *what);
 
-/* Raises the OSError (or its child, DNSError, …) that belongs to the libuv code (negative), with the
- * message "<what>: <reason> (<CODE>)"; `what` is printf-like: "connect %s:%d". Its first word becomes
- * the field `syscall`. Never returns. */
+/* Raises the OSError (or its child, DNSError, …) that belongs to the libuv code (negative), with
+ * the message "<what>: <reason> (<CODE>)"; `what` is printf-like: "connect %s:%d". Its first word
+ * becomes the field `syscall`. Never returns. */
 LILAC_API int lilac_raise(lua_State *L, int code, const char *what, ...)
     __attribute__((format(printf, 3, 4)));
 
@@ -135,8 +138,8 @@ LILAC_API void *lilac_handle_new(lua_State *L, const lilac_handle_type *type);
  * the close callback of `uv`, before by __gc alone. */
 LILAC_API void lilac_handle_opened(lilac_handle *handle, uv_handle_t *uv);
 
-/* The open block at `index`; an argument error for anything else; ClosedError naming `op` when it is
- * closed. */
+/* The open block at `index`; an argument error for anything else; ClosedError naming `op` when it
+ * is closed. */
 LILAC_API void *lilac_handle_check(lua_State *L, int index, const lilac_handle_type *type,
                                    const char *op);
 
@@ -149,19 +152,21 @@ LILAC_API void lilac_handle_close(lilac_handle *handle);
 /* Ends the lingering of a closed block: uv_close. Plain C; twice is fine. */
 LILAC_API void lilac_handle_finish(lilac_handle *handle);
 
-/* Creates the metatable of `type` with `methods` and `meta` and the __gc, __close, __index and __name
- * that every handle has. `close` is the method "close" and __close. */
+/* Creates the metatable of `type` with `methods` and `meta` and the __gc, __close, __index and
+ * __name that every handle has. `close` is the method "close" and __close. */
 LILAC_API void lilac_handle_metatable(lua_State *L, const lilac_handle_type *type,
                                       const luaL_Reg *methods, const luaL_Reg *meta);
 
 /* ---- blocking C in the thread pool -------------------------------------------------------------- */
 
-/* Runs work(data) in libuv's pool and parks the task until it is over; then done(L, data) runs on the
- * task's stack and returns its number of results. `data` was malloc'ed by the caller; it is freed with
- * `release(data)` (NULL: free) after done has returned or raised, or, when the task was cancelled, as
- * soon as the work is over: it must not point into Lua. Tail call, like lilac_park. */
-LILAC_API int lilac_work(lua_State *L, void (*work)(void *data), int (*done)(lua_State *L, void *data),
-                         void *data, void (*release)(void *data));
+/* Runs work(data) in libuv's pool and parks the task until it is over; then done(L, data) runs on
+ * the task's stack and returns its number of results. `data` was malloc'ed by the caller; it is
+ * freed with `release(data)` (NULL: free) after done has returned or raised, or, when the task was
+ * cancelled, as soon as the work is over: it must not point into Lua. Tail call, like lilac_park.
+ */
+LILAC_API int lilac_work(lua_State *L, void (*work)(void *data),
+                         int (*done)(lua_State *L, void *data), void *data,
+                         void (*release)(void *data));
 
 /* Raises unless the running lilac has the ABI this was compiled for. First act of a luaopen_. */
 #define lilac_check_version(L) lilac_check_abi(L, LILAC_ABI)

@@ -7,20 +7,21 @@
 
 #include "list.h"
 
-#define ARENA_SIZE 2097152 /* a huge page, and its alignment */
-#define SLAB_SIZE 65536    /* and its alignment, so that a block finds its slab */
-#define SLABS (ARENA_SIZE / SLAB_SIZE)
-#define GRAIN 16
-#define MAX_BLOCK 1024 /* the first stack of a coroutine is 720 bytes */
-#define CLASSES (MAX_BLOCK / GRAIN)
-#define SMALL_ARENAS 4 /* beyond these, huge pages: a big heap is spared most of its page faults */
+#define ARENA_SIZE   2097152 /* a huge page, and its alignment */
+#define SLAB_SIZE    65536   /* and its alignment, so that a block finds its slab */
+#define SLABS        (ARENA_SIZE / SLAB_SIZE)
+#define GRAIN        16
+#define MAX_BLOCK    1024 /* the first stack of a coroutine is 720 bytes */
+#define CLASSES      (MAX_BLOCK / GRAIN)
+#define SMALL_ARENAS 4 /* beyond these, huge pages: a big heap is spared most of its page faults   \
+                        */
 
 struct block {
     struct block *next;
 };
 
-/* Stands at the begin of its memory. `link` is in the list of its class while it has free blocks, in
- * the allocator's list of unused slabs while it has no class. */
+/* Stands at the begin of its memory. `link` is in the list of its class while it has free blocks,
+ * in the allocator's list of unused slabs while it has no class. */
 struct slab {
     struct list link;
     struct block *free;
@@ -45,7 +46,8 @@ struct allocator {
 struct allocator *allocator_open(void) {
     struct allocator *allocator = calloc(1, sizeof *allocator);
     if (!allocator) return NULL;
-    for (int i = 0; i <= CLASSES; i++) list_init(&allocator->partial[i]);
+    for (int i = 0; i <= CLASSES; i++)
+        list_init(&allocator->partial[i]);
     list_init(&allocator->unused);
     list_init(&allocator->arenas);
     return allocator;
@@ -53,7 +55,8 @@ struct allocator *allocator_open(void) {
 
 void allocator_close(struct allocator *allocator) {
     struct list *link;
-    while ((link = list_shift(&allocator->arenas))) free(container_of(link, struct arena, link));
+    while ((link = list_shift(&allocator->arenas)))
+        free(container_of(link, struct arena, link));
     free(allocator);
 }
 
@@ -111,7 +114,9 @@ static void slab_give(struct allocator *allocator, struct slab *slab) {
     if (++arena->unused == SLABS) arena_free(allocator, arena);
 }
 
-static bool is_full(const struct slab *slab) { return !slab->free && slab->fresh == slab->end; }
+static bool is_full(const struct slab *slab) {
+    return !slab->free && slab->fresh == slab->end;
+}
 
 static void *allocate(struct allocator *allocator, size_t size) {
     size_t class = (size + GRAIN - 1) / GRAIN;
@@ -155,8 +160,10 @@ void *allocator_realloc(void *ud, void *block, size_t old_size, size_t new_size)
         return is_small ? allocate(allocator, new_size) : malloc(new_size);
     }
     if (new_size == 0) {
-        if (was_small) release(allocator, block);
-        else free(block);
+        if (was_small)
+            release(allocator, block);
+        else
+            free(block);
         return NULL;
     }
     if (!was_small && !is_small) return realloc(block, new_size);
@@ -165,7 +172,9 @@ void *allocator_realloc(void *ud, void *block, size_t old_size, size_t new_size)
     void *moved = is_small ? allocate(allocator, new_size) : malloc(new_size);
     if (!moved) return NULL;
     memcpy(moved, block, old_size < new_size ? old_size : new_size);
-    if (was_small) release(allocator, block);
-    else free(block);
+    if (was_small)
+        release(allocator, block);
+    else
+        free(block);
     return moved;
 }

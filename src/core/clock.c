@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <uv.h>
 
-#define ARITY 4
+#define ARITY      4
 #define FIRST_ROOM 64
 
 uint64_t clock_now(struct clock *clock) {
@@ -66,8 +66,10 @@ void clock_disarm(struct clock *clock, struct deadline *deadline) {
     struct heap_entry last = clock->heap[clock->count--];
     if (last.deadline == deadline) return;
     uint32_t parent = (place + ARITY - 2) / ARITY;
-    if (place > 1 && clock->heap[parent].when_ns > last.when_ns) sift_up(clock, place, last);
-    else sift_down(clock, place, last);
+    if (place > 1 && clock->heap[parent].when_ns > last.when_ns)
+        sift_up(clock, place, last);
+    else
+        sift_down(clock, place, last);
 }
 
 void clock_fire_due(struct clock *clock) {

@@ -39,8 +39,8 @@ struct clock {
     void (*fire[DEADLINE_KINDS])(struct deadline *); /* plain C; the entry is out of the heap */
 };
 
-/* Reads the monotonic clock. Two readings never give the same time, so that of two sleeps of the same
- * length the one that began first ends first. */
+/* Reads the monotonic clock. Two readings never give the same time, so that of two sleeps of the
+ * same length the one that began first ends first. */
 uint64_t clock_now(struct clock *clock);
 
 /* Arms a deadline, again if it is armed. NEVER_NS takes a place too: it is a wait, if a long one.
@@ -64,7 +64,9 @@ static inline uint64_t clock_next(const struct clock *clock) {
 }
 
 /* Whether somebody waits for a deadline. */
-static inline bool clock_awaited(const struct clock *clock) { return clock->count > clock->quiet; }
+static inline bool clock_awaited(const struct clock *clock) {
+    return clock->count > clock->quiet;
+}
 
 void clock_free(struct clock *clock);
 

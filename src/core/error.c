@@ -120,8 +120,10 @@ struct error *error_new_cancelled(lua_State *L, const void *task, const void *sc
     error->scope = scope;
     error->origin = *origin;
     lua_insert(L, -2);
-    if (lua_isnil(L, -1)) lua_pop(L, 1);
-    else error_set_field(L, -2, "message");
+    if (lua_isnil(L, -1))
+        lua_pop(L, 1);
+    else
+        error_set_field(L, -2, "message");
     return error;
 }
 
@@ -150,7 +152,8 @@ void error_new_system(lua_State *L, int code) {
 
 struct error *error_test(lua_State *L, int index) {
     struct error *error = lua_touserdata(L, index);
-    if (!error || lua_islightuserdata(L, index) || lua_rawlen(L, index) != sizeof *error) return NULL;
+    if (!error || lua_islightuserdata(L, index) || lua_rawlen(L, index) != sizeof *error)
+        return NULL;
     return error->magic == ERROR_MAGIC ? error : NULL;
 }
 
@@ -215,8 +218,10 @@ static void push_message(lua_State *L, int index, const struct error *error) {
     if (!error->origin.by) return;
     const char *by = push_origin(L, &error->origin);
     if (error->class_index == TIMEOUT) {
-        if (lua_isnil(L, -2)) lua_pushfstring(L, "%s expired", by);
-        else lua_pushvalue(L, -2);
+        if (lua_isnil(L, -2))
+            lua_pushfstring(L, "%s expired", by);
+        else
+            lua_pushvalue(L, -2);
     } else if (lua_isnil(L, -2)) {
         lua_pushfstring(L, "cancelled by %s", by);
     } else {
@@ -283,9 +288,12 @@ static int check_class(lua_State *L, int arg) {
 static int error_index(lua_State *L) {
     struct error *error = check_error(L, 1);
     const char *key = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";
-    if (strcmp(key, "name") == 0) lua_pushstring(L, classes[error->class_index].name);
-    else if (strcmp(key, "message") == 0) push_message(L, 1, error);
-    else error_push_field(L, 1, key);
+    if (strcmp(key, "name") == 0)
+        lua_pushstring(L, classes[error->class_index].name);
+    else if (strcmp(key, "message") == 0)
+        push_message(L, 1, error);
+    else
+        error_push_field(L, 1, key);
     return 1;
 }
 

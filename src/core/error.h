@@ -16,15 +16,17 @@ struct cancel_origin {
     struct place place;
 };
 
-/* An error object. Its uservalues are the table of its fields, made when the first one is set, and its
- * `cause`. What can be told from the struct alone costs no table: cancellations and timeouts are many. */
+/* An error object. Its uservalues are the table of its fields, made when the first one is set, and
+ * its `cause`. What can be told from the struct alone costs no table: cancellations and timeouts
+ * are many. */
 struct error {
     uint32_t magic;
     uint32_t class_index;
     const void *task;  /* CancelledError: the task that it ends; an identity, never followed, … */
     uint32_t task_id;  /* … and its number, as another task may come to the same address */
     const void *scope; /* CancelledError: the scope that asked, or NULL; an identity as well */
-    struct cancel_origin origin; /* of a CancelledError or of a scope's TimeoutError; by NULL: none */
+    struct cancel_origin
+        origin; /* of a CancelledError or of a scope's TimeoutError; by NULL: none */
 };
 
 /* Pops a message and pushes a new error of the named class. */
@@ -34,11 +36,12 @@ struct error *error_new(lua_State *L, const char *class_name);
 struct error *error_new_cancelled(lua_State *L, const void *task, const void *scope,
                                   const struct cancel_origin *origin);
 
-/* Pops the CancelledError of an expired scope and pushes the TimeoutError that it becomes outside. */
+/* Pops the CancelledError of an expired scope and pushes the TimeoutError that it becomes outside.
+ */
 void error_new_timeout(lua_State *L);
 
-/* Pops a message that ends before its reason, "connect 127.0.0.1:1", and pushes the error that belongs
- * to the negative libuv code. */
+/* Pops a message that ends before its reason, "connect 127.0.0.1:1", and pushes the error that
+ * belongs to the negative libuv code. */
 void error_new_system(lua_State *L, int code);
 
 /* The error object at `index`, or NULL. */

@@ -71,7 +71,8 @@ void future_end(lua_State *L, int index, enum future_state state, int count) {
     if (count > 1) {
         lua_createtable(L, count, 1);
         lua_insert(L, -count - 1);
-        for (int i = count; i >= 1; i--) lua_rawseti(L, -i - 1, i);
+        for (int i = count; i >= 1; i--)
+            lua_rawseti(L, -i - 1, i);
         lua_pushinteger(L, count);
         lua_setfield(L, -2, "n");
     } else if (count == 0) {
@@ -119,7 +120,8 @@ int future_take(lua_State *L, int index) {
     lua_pop(L, 1);
     luaL_checkstack(L, count, "too many results");
     int results = lua_gettop(L);
-    for (int i = 1; i <= count; i++) lua_rawgeti(L, results, i);
+    for (int i = 1; i <= count; i++)
+        lua_rawgeti(L, results, i);
     return count;
 }
 
@@ -168,8 +170,10 @@ struct task *future_join_holder(lilac_wait *wait) {
 
 void future_join_describe(lilac_wait *wait, char *text, size_t size) {
     struct future *future = wait->task->awaits;
-    if (future_is_task(future)) task_text(future_task(future), text, size);
-    else snprintf(text, size, "a future");
+    if (future_is_task(future))
+        task_text(future_task(future), text, size);
+    else
+        snprintf(text, size, "a future");
 }
 
 static int await_done(lua_State *L, lilac_wait *wait) {
@@ -210,6 +214,10 @@ static int await_with(lua_State *L, const lilac_op *op) {
     return future->state == FUTURE_PENDING ? future_join(L, op) : future_take(L, 1);
 }
 
-int future_await(lua_State *L) { return await_with(L, &op_await); }
+int future_await(lua_State *L) {
+    return await_with(L, &op_await);
+}
 
-int future_await_shielded(lua_State *L) { return await_with(L, &op_shield); }
+int future_await_shielded(lua_State *L) {
+    return await_with(L, &op_shield);
+}

@@ -13,7 +13,7 @@
 #define sigev_notify_thread_id _sigev_un._tid
 #endif
 
-#define TICK_NS 10000000 /* a task that computes is looked at so often, while watched */
+#define TICK_NS     10000000 /* a task that computes is looked at so often, while watched */
 #define TICK_SIGNAL (SIGRTMIN + 7)
 
 static const int end_signals[] = {SIGINT, SIGTERM};
@@ -22,7 +22,9 @@ static const char *const end_names[] = {"SIGINT", "SIGTERM"};
 
 static struct runtime *volatile signal_owner;
 
-static const char *signal_name(int signo) { return end_names[signo == end_signals[1]]; }
+static const char *signal_name(int signo) {
+    return end_names[signo == end_signals[1]];
+}
 
 /* ---- the hook ----------------------------------------------------------------------------------- */
 
@@ -95,8 +97,8 @@ static void on_hook(lua_State *L, lua_Debug *ar) {
     if (task && is_stopped(runtime, task) && task->pending > 0) task_raise_cancellation(L, task, 0);
 }
 
-/* In a signal handler on the loop's thread. Where the hook was planted before, it is in place still, or
- * the user has set another one since, or that state waits for this one to return. */
+/* In a signal handler on the loop's thread. Where the hook was planted before, it is in place
+ * still, or the user has set another one since, or that state waits for this one to return. */
 static void plant(struct interrupt *interrupt, lua_State *L) {
     if (interrupt->restoring) return;
     if (interrupt->planted_in == L && lua_gethook(L) == on_hook) return;
@@ -109,8 +111,10 @@ static void plant(struct interrupt *interrupt, lua_State *L) {
 }
 
 void interrupt_unplant(struct runtime *runtime, lua_State *L) {
-    if (runtime->interrupt.planted_in == L) restore_hook(&runtime->interrupt);
-    else if (lua_gethook(L) == on_hook) lua_sethook(L, NULL, 0, 0);
+    if (runtime->interrupt.planted_in == L)
+        restore_hook(&runtime->interrupt);
+    else if (lua_gethook(L) == on_hook)
+        lua_sethook(L, NULL, 0, 0);
 }
 
 /* ---- signals ------------------------------------------------------------------------------------ */
@@ -166,7 +170,9 @@ void interrupt_dump(struct runtime *runtime, lua_State *L) {
 }
 
 /* Not SIG_IGN, which child processes would inherit. */
-static void on_broken_pipe(int signo) { (void)signo; }
+static void on_broken_pipe(int signo) {
+    (void)signo;
+}
 
 void interrupt_take_signal(struct runtime *runtime) {
     struct interrupt *interrupt = &runtime->interrupt;
@@ -231,5 +237,6 @@ void interrupt_close(struct runtime *runtime) {
     signal_owner = NULL;
     sigaction(SIGPIPE, &interrupt->old_pipe, NULL);
     sigaction(SIGQUIT, &interrupt->old_quit, NULL);
-    for (size_t i = 0; i < END_SIGNALS; i++) sigaction(end_signals[i], &interrupt->old_end[i], NULL);
+    for (size_t i = 0; i < END_SIGNALS; i++)
+        sigaction(end_signals[i], &interrupt->old_end[i], NULL);
 }

@@ -1,15 +1,15 @@
 /*
- * Stopping what runs: SIGINT and SIGTERM, and code that computes without awaiting. A signal handler on
- * the loop's own thread plants a one-shot debug hook in the Lua state that is executing; the hook runs
- * at a clean Lua instruction, where it may raise. Not armed, all of this costs nothing.
+ * Stopping what runs: SIGINT and SIGTERM, and code that computes without awaiting. A signal handler
+ * on the loop's own thread plants a one-shot debug hook in the Lua state that is executing; the
+ * hook runs at a clean Lua instruction, where it may raise. Not armed, all of this costs nothing.
  */
 #ifndef LILAC_INTERRUPT_H
 #define LILAC_INTERRUPT_H
 
 #include "runtime.h"
 
-/* From here on signals and the watch work on this runtime, until interrupt_close. Of several runtimes
- * in a process the first has the signals. */
+/* From here on signals and the watch work on this runtime, until interrupt_close. Of several
+ * runtimes in a process the first has the signals. */
 void interrupt_open(struct runtime *runtime);
 void interrupt_close(struct runtime *runtime);
 
@@ -27,8 +27,8 @@ void interrupt_dump(struct runtime *runtime, lua_State *L);
 /* The end: a signal that came too late to cancel anything is what the process dies of. */
 void interrupt_end(struct runtime *runtime);
 
-/* Whether the cancellation at `index`, which ended main, came from a signal: the process is to die of
- * it then. */
+/* Whether the cancellation at `index`, which ended main, came from a signal: the process is to die
+ * of it then. */
 bool interrupt_ended_main(struct runtime *runtime, int index);
 
 /* Takes back a hook that is planted in L, which goes to the pool. */

@@ -14,9 +14,13 @@ struct list {
 
 #define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
-static inline void list_init(struct list *node) { node->next = node->prev = node; }
+static inline void list_init(struct list *node) {
+    node->next = node->prev = node;
+}
 
-static inline bool list_empty(const struct list *head) { return head->next == head; }
+static inline bool list_empty(const struct list *head) {
+    return head->next == head;
+}
 
 static inline void list_append(struct list *head, struct list *node) {
     node->prev = head->prev;

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_SOURCES 1024
+#define MAX_SOURCES     1024
 #define SEARCHED_LEVELS 8 /* C functions that may stand between the caller and its Lua function */
 
 static _Thread_local struct {
@@ -34,6 +34,8 @@ struct place place_of(lua_State *L, int level) {
 
 void place_text(struct place place, const char *before, char *text, size_t size) {
     const char *name = place.source < sources.count ? sources.names[place.source] : "?";
-    if (place.line > 0) snprintf(text, size, "%s%s:%u", before, name, (unsigned)place.line);
-    else *text = '\0';
+    if (place.line > 0)
+        snprintf(text, size, "%s%s:%u", before, name, (unsigned)place.line);
+    else
+        *text = '\0';
 }

@@ -1,6 +1,7 @@
 /*
- * Places in Lua source, "crawl.lua:10", in eight bytes: what cancellations and tasks remember of where
- * they come from. Chunk names are interned per thread; after a thousand of them the rest share "?".
+ * Places in Lua source, "crawl.lua:10", in eight bytes: what cancellations and tasks remember of
+ * where they come from. Chunk names are interned per thread; after a thousand of them the rest
+ * share "?".
  */
 #ifndef LILAC_PLACE_H
 #define LILAC_PLACE_H

@@ -15,8 +15,10 @@ static bool push_global_name(lua_State *L, int function) {
         for (lua_pushnil(L); lua_next(L, top + 3); lua_pop(L, 1)) {
             if (lua_type(L, -2) != LUA_TSTRING || !lua_rawequal(L, -1, function)) continue;
             const char *module = lua_tostring(L, top + 2), *name = lua_tostring(L, -2);
-            if (strcmp(module, "_G") == 0) lua_pushstring(L, name);
-            else lua_pushfstring(L, "%s.%s", module, name);
+            if (strcmp(module, "_G") == 0)
+                lua_pushstring(L, name);
+            else
+                lua_pushfstring(L, "%s.%s", module, name);
             lua_replace(L, top + 1);
             lua_settop(L, top + 1);
             return true;
@@ -45,7 +47,8 @@ void refuse_no_task(lua_State *L) {
                     operation);
     if (runtime->main)
         lilac_throw(L, "InvalidStateError",
-                    "%s: cannot await in a callback; let it start a task with create_task", operation);
+                    "%s: cannot await in a callback; let it start a task with create_task",
+                    operation);
     lilac_throw(L, "InvalidStateError", "%s: cannot await outside of lilac.run", operation);
 }
 
@@ -55,8 +58,10 @@ static bool is_transparent(lua_State *L, int function) {
     lua_rawgeti(L, LUA_REGISTRYINDEX, runtime_of(L)->transparent_ref);
     lua_pushvalue(L, function);
     bool transparent = lua_rawget(L, -2) != LUA_TNIL;
-    if (lua_iscfunction(L, function)) lua_pushcfunction(L, lua_tocfunction(L, function));
-    else lua_pushnil(L);
+    if (lua_iscfunction(L, function))
+        lua_pushcfunction(L, lua_tocfunction(L, function));
+    else
+        lua_pushnil(L);
     transparent = lua_rawget(L, -3) != LUA_TNIL || transparent;
     lua_pop(L, 3);
     return transparent;
@@ -69,8 +74,8 @@ static int keep_error(lua_State *L) {
     return 1;
 }
 
-/* The error that is about to be raised in a message handler leaves xpcall as it is: Lua would call the
- * handler with it again, and then again, until the stack overflows. */
+/* The error that is about to be raised in a message handler leaves xpcall as it is: Lua would call
+ * the handler with it again, and then again, until the stack overflows. */
 static void skip_handler(lua_State *L) {
     lua_Debug ar;
     for (int level = 1; lua_getstack(L, level, &ar); level++) {
@@ -97,15 +102,19 @@ static bool push_obstacle(lua_State *L, const lua_Debug *ar) {
     if (*ar->what != 'C' || is_transparent(L, -1)) return false;
     if (push_global_name(L, -1)) {
         bool is_error = strcmp(lua_tostring(L, -1), "error") == 0;
-        if (is_error) lua_pushstring(L, message_handler);
-        else lua_pushfstring(L, "'%s'", lua_tostring(L, -1));
+        if (is_error)
+            lua_pushstring(L, message_handler);
+        else
+            lua_pushfstring(L, "'%s'", lua_tostring(L, -1));
         lua_remove(L, -2);
         return true;
     }
     if (strcmp(ar->namewhat, "for iterator") == 0)
         lua_pushliteral(L, "an iterator in C (as that of ipairs)");
-    else if (ar->name) lua_pushfstring(L, "the C function '%s'", ar->name);
-    else lua_pushliteral(L, "a C function");
+    else if (ar->name)
+        lua_pushfstring(L, "the C function '%s'", ar->name);
+    else
+        lua_pushliteral(L, "a C function");
     return true;
 }
 

@@ -6,10 +6,12 @@
 #include "list.h"
 #include "runtime.h"
 
-#define MAX_CAUSES 64        /* so many errors are shown one inside the other */
-#define GRACE_NS 1000000000u /* how long a failure may wait for somebody to take it */
+#define MAX_CAUSES 64          /* so many errors are shown one inside the other */
+#define GRACE_NS   1000000000u /* how long a failure may wait for somebody to take it */
 
-static struct task *current(lua_State *L) { return runtime_of(L)->current; }
+static struct task *current(lua_State *L) {
+    return runtime_of(L)->current;
+}
 
 /* ---- tasks in words ----------------------------------------------------------------------------- */
 
@@ -87,8 +89,10 @@ void report_dump(lua_State *L) {
 
 void report_push_stack(lua_State *L, struct task *task) {
     lua_State *co = task->parked_on ? task->parked_in : task->L;
-    if (!task->started) lua_pushliteral(L, "stack traceback:\n\t(not started)");
-    else luaL_traceback(L, co, NULL, 0);
+    if (!task->started)
+        lua_pushliteral(L, "stack traceback:\n\t(not started)");
+    else
+        luaL_traceback(L, co, NULL, 0);
 }
 
 /* ---- tracebacks --------------------------------------------------------------------------------- */
@@ -136,8 +140,8 @@ static void push_earlier(lua_State *L, struct task *task, int error) {
             if (lua_rawequal(L, -1, error)) {
                 report_push_traceback(L, -2);
                 const char *earlier = lua_tostring(L, -1), *created = created_at(L, from);
-                lua_pushfstring(L, "%s%s, awaited from:\n", earlier ? earlier : "stack traceback:",
-                                created);
+                lua_pushfstring(L, "%s%s, awaited from:\n",
+                                earlier ? earlier : "stack traceback:", created);
                 lua_replace(L, top + 1);
                 lua_settop(L, top + 1);
                 return;
@@ -179,7 +183,8 @@ int report_on_throw(lua_State *L) {
     if (task == task->runtime->main) {
         lua_pushfstring(L, "%s%s", lua_tostring(L, 2), joined && lines ? lines + 1 : stack);
     } else {
-        lua_pushfstring(L, "%s%s\n%s", lua_tostring(L, 2), joined && lines ? lines + 1 : stack, name);
+        lua_pushfstring(L, "%s%s\n%s", lua_tostring(L, 2), joined && lines ? lines + 1 : stack,
+                        name);
     }
     task_push(L, task);
     lua_pushvalue(L, 4);
@@ -258,8 +263,10 @@ static void push_error(lua_State *L, int index, int traceback, const struct show
     }
     int cause = lua_gettop(L);
     lua_pushliteral(L, "\ncaused by: ");
-    if (error_test(L, cause)) error_push_field(L, cause, "traceback");
-    else lua_pushnil(L);
+    if (error_test(L, cause))
+        error_push_field(L, cause, "traceback");
+    else
+        lua_pushnil(L);
     push_error(L, cause, -1, &shown);
     lua_remove(L, -2);
     lua_remove(L, cause);
@@ -273,8 +280,10 @@ static void push_group(lua_State *L, int index, const struct shown *outer) {
     error_push_field(L, index, "errors");
     for (int i = 1; lua_istable(L, top + 2) && lua_rawgeti(L, top + 2, i) != LUA_TNIL; i++) {
         lua_pushfstring(L, "%s\n  error %d: ", lua_tostring(L, top + 1), i);
-        if (error_test(L, top + 3)) error_push_field(L, top + 3, "traceback");
-        else lua_pushnil(L);
+        if (error_test(L, top + 3))
+            error_push_field(L, top + 3, "traceback");
+        else
+            lua_pushnil(L);
         push_error(L, top + 3, top + 5, outer);
         lua_pushvalue(L, top + 4);
         lua_insert(L, -2);

@@ -1,6 +1,6 @@
 /*
- * What people read: tracebacks that go on through awaiting tasks, errors that nobody took, the list of
- * tasks.
+ * What people read: tracebacks that go on through awaiting tasks, errors that nobody took, the list
+ * of tasks.
  */
 #ifndef LILAC_REPORT_H
 #define LILAC_REPORT_H
@@ -10,8 +10,8 @@
 /* The message handler of every task: keeps the traceback at the throw. */
 int report_on_throw(lua_State *L);
 
-/* A cancellation is about to be raised in L: the message handlers of xpcalls on its stack must not see
- * it, as it is not theirs to handle. */
+/* A cancellation is about to be raised in L: the message handlers of xpcalls on its stack must not
+ * see it, as it is not theirs to handle. */
 void report_hide_from_handlers(lua_State *L);
 
 /* A failed task (the object at `index`) whose error nobody awaited: reports it after the grace. */
@@ -25,7 +25,8 @@ void report_on_deadline(struct deadline *deadline);
  * traceback is a string at `traceback` (0: none); `task` is 0 or an index. Never raises. */
 void report_exception(lua_State *L, const char *message, int index, int traceback, int task);
 
-/* Pushes the error at `index` as it is printed: text, traceback (an index, or 0), causes, members. */
+/* Pushes the error at `index` as it is printed: text, traceback (an index, or 0), causes, members.
+ */
 void report_push_error(lua_State *L, int index, int traceback);
 
 /* Pushes the traceback kept for the ended task at `index`, or nil. */

@@ -10,11 +10,11 @@
 #include "report.h"
 #include "scope.h"
 
-#define RESUMES_PER_POLL 64         /* I/O is looked at after so many resumes … */
-#define RESUMES_PER_LOOK 8          /* … or when, at one of these looks at a cheap clock, */
-#define POLL_NS 4000000             /* so much time has passed */
-#define DRY_MS 1000
-#define MAX_TIMER_MS (1000u * 86400u * 30u)
+#define RESUMES_PER_POLL 64      /* I/O is looked at after so many resumes … */
+#define RESUMES_PER_LOOK 8       /* … or when, at one of these looks at a cheap clock, */
+#define POLL_NS          4000000 /* so much time has passed */
+#define DRY_MS           1000
+#define MAX_TIMER_MS     (1000u * 86400u * 30u)
 
 /* ---- opening ------------------------------------------------------------------------------------ */
 
@@ -35,13 +35,19 @@ static void on_sleep_over(struct deadline *deadline) {
     task_wake(container_of(deadline, struct task, deadline));
 }
 
-static void on_grace_over(struct deadline *deadline) { (void)deadline; }
+static void on_grace_over(struct deadline *deadline) {
+    (void)deadline;
+}
 
-/* uv_run fires timers before it polls: what this one is there for is done after the poll, which must
- * not block any more. */
-static void on_timer(uv_timer_t *timer) { uv_stop(timer->loop); }
+/* uv_run fires timers before it polls: what this one is there for is done after the poll, which
+ * must not block any more. */
+static void on_timer(uv_timer_t *timer) {
+    uv_stop(timer->loop);
+}
 
-static void on_wakeup(uv_async_t *wakeup) { (void)wakeup; }
+static void on_wakeup(uv_async_t *wakeup) {
+    (void)wakeup;
+}
 
 static void free_tables(struct runtime *runtime) {
     clock_free(&runtime->clock);
@@ -69,12 +75,16 @@ static int runtime_gc(lua_State *L) {
         free(task->request);
     free_tables(runtime);
     /* A thread of the pool that is stuck in a system call may still write to the loop. */
-    if (runtime->open && uv_loop_close(&runtime->loop) != 0) left_behind = true;
-    else free(runtime);
+    if (runtime->open && uv_loop_close(&runtime->loop) != 0)
+        left_behind = true;
+    else
+        free(runtime);
     return 0;
 }
 
-bool runtime_left_threads(void) { return left_behind; }
+bool runtime_left_threads(void) {
+    return left_behind;
+}
 
 static void open_loop(lua_State *L, struct runtime *runtime) {
     int code = uv_loop_init(&runtime->loop);
@@ -136,7 +146,8 @@ static uint64_t coarse_now_ns(void) {
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-/* The next in the ready queue; with --shuffle one of the first few, so that tests meet other orders. */
+/* The next in the ready queue; with --shuffle one of the first few, so that tests meet other
+ * orders. */
 static lilac_wait *take_ready(struct runtime *runtime) {
     lilac_wait *wait = waitq_first(&runtime->ready);
     if (runtime->options.shuffle) {
@@ -156,14 +167,18 @@ static void run_ready(struct runtime *runtime) {
         if (waitq_empty(&runtime->ready)) return;
         if (resumes % RESUMES_PER_LOOK == 0) {
             uint64_t now_ns = coarse_now_ns();
-            if (resumes == 0) began_ns = now_ns;
-            else if (now_ns - began_ns >= POLL_NS) return;
+            if (resumes == 0)
+                began_ns = now_ns;
+            else if (now_ns - began_ns >= POLL_NS)
+                return;
         }
         lilac_wait *wait = take_ready(runtime);
         if (runtime->options.stress) lua_gc(runtime->L, LUA_GCCOLLECT);
         runtime->turns++;
-        if (wait->task) task_resume(wait->task);
-        else runtime->run_callback(runtime->L, wait);
+        if (wait->task)
+            task_resume(wait->task);
+        else
+            runtime->run_callback(runtime->L, wait);
     }
 }
 
@@ -186,14 +201,15 @@ static bool is_alive(struct runtime *runtime) {
     return uv_loop_alive(&runtime->loop);
 }
 
-/* Whether what the loop turns for has happened: the end of main, or in the shutdown of all tasks. */
+/* Whether what the loop turns for has happened: the end of main, or in the shutdown of all tasks.
+ */
 static bool is_over(const struct runtime *runtime) {
     if (runtime->closing) return runtime->live == 0;
     return !runtime->main->L || runtime->exiting || runtime->deadlocked;
 }
 
-/* One turn: what is ready runs, then what is due or has arrived becomes ready; waits for it when nothing
- * is ready. False: nothing is ready and nothing can become so. */
+/* One turn: what is ready runs, then what is due or has arrived becomes ready; waits for it when
+ * nothing is ready. False: nothing is ready and nothing can become so. */
 static bool turn(struct runtime *runtime) {
     run_ready(runtime);
     if (is_over(runtime)) return true;
@@ -223,7 +239,8 @@ static void push_deadlock(lua_State *L) {
     error_new(L, "DeadlockError");
 }
 
-/* A main that was told already, and waits for the end of something that does not end, never gets out. */
+/* A main that was told already, and waits for the end of something that does not end, never gets
+ * out. */
 static void raise_deadlock(struct runtime *runtime) {
     lua_State *L = runtime->L;
     if (runtime->main->deferred) {
@@ -234,7 +251,8 @@ static void raise_deadlock(struct runtime *runtime) {
     task_throw(runtime->main, luaL_ref(L, LUA_REGISTRYINDEX));
 }
 
-/* Cancels all live tasks that were not cancelled by an earlier call: `last_id` is the newest of those. */
+/* Cancels all live tasks that were not cancelled by an earlier call: `last_id` is the newest of
+ * those. */
 static uint32_t cancel_left(struct runtime *runtime, uint32_t last_id) {
     static const struct cancel_origin origin = {.by = "the end of the program"};
     for (struct task *task = task_next(runtime, NULL); task; task = task_next(runtime, task))
@@ -290,8 +308,8 @@ static void drain(struct runtime *runtime, uint64_t end_ns) {
     drop_left(runtime);
 }
 
-/* Runs the loop until the last handle and request are done with. What nobody awaits any more, and cannot
- * be stopped (a lookup in the pool), is not waited for longer than DRY_MS. */
+/* Runs the loop until the last handle and request are done with. What nobody awaits any more, and
+ * cannot be stopped (a lookup in the pool), is not waited for longer than DRY_MS. */
 static void run_dry(struct runtime *runtime) {
     uv_update_time(&runtime->loop);
     uv_timer_start(&runtime->timer, on_timer, DRY_MS, 0);
@@ -302,7 +320,8 @@ static void run_dry(struct runtime *runtime) {
 }
 
 static void shut_down(struct runtime *runtime) {
-    uint64_t now_ns = clock_now(&runtime->clock), grace_ns = seconds_to_ns(runtime->options.grace_s);
+    uint64_t now_ns = clock_now(&runtime->clock),
+             grace_ns = seconds_to_ns(runtime->options.grace_s);
     uint64_t end_ns = grace_ns < NEVER_NS - now_ns ? now_ns + grace_ns : NEVER_NS;
     runtime->closing = true;
     drain(runtime, end_ns);
@@ -336,8 +355,8 @@ static int deadlock_status(lua_State *L) {
     return 3;
 }
 
-/* Runs the function and its arguments as main until it ends, os.exit is called, or it is stuck for good;
- * leaves its object. */
+/* Runs the function and its arguments as main until it ends, os.exit is called, or it is stuck for
+ * good; leaves its object. */
 static void run_main(struct runtime *runtime, lua_State *L, int nargs) {
     runtime->L = L;
     runtime->main = task_create(L, nargs);
@@ -377,8 +396,10 @@ int runtime_run(lua_State *L, int nargs) {
     runtime->nesting = NULL;
     run_main(runtime, L, nargs);
     bool deadlocked = runtime->deadlocked;
-    if (deadlocked) push_deadlock(L);
-    else future_test(L, -1)->taken = true; /* below */
+    if (deadlocked)
+        push_deadlock(L);
+    else
+        future_test(L, -1)->taken = true; /* below */
     finish(runtime);
     runtime->deadlocked = false;
     runtime->nesting = nesting;
@@ -387,4 +408,6 @@ int runtime_run(lua_State *L, int nargs) {
     return deadlocked ? lua_error(L) : future_take(L, lua_gettop(L));
 }
 
-int runtime_exit_signal(lua_State *L) { return runtime_of(L)->exit_signal; }
+int runtime_exit_signal(lua_State *L) {
+    return runtime_of(L)->exit_signal;
+}

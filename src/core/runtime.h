@@ -1,6 +1,7 @@
 /*
- * The runtime of one Lua state: its loop, clock, tasks and handles, from opening to the one shutdown
- * order: cancel what is left, drain it within the grace, close the handles, run the loop dry.
+ * The runtime of one Lua state: its loop, clock, tasks and handles, from opening to the one
+ * shutdown order: cancel what is left, drain it within the grace, close the handles, run the loop
+ * dry.
  */
 #ifndef LILAC_RUNTIME_H
 #define LILAC_RUNTIME_H
@@ -42,7 +43,7 @@ struct interrupt {
     bool has_timer;
     timer_t timer;
     volatile sig_atomic_t restoring; /* the user's hook is being put back: not the time to plant */
-    lua_State *volatile planted_in; /* where the hook is planted, and what it stands in for */
+    lua_State *volatile planted_in;  /* where the hook is planted, and what it stands in for */
     lua_Hook hook;
     int hook_mask, hook_count;
     struct sigaction old_pipe, old_quit, old_end[2];
@@ -52,8 +53,8 @@ struct runtime {
     struct task root; /* no task: what the Lua states point at that run in none */
     lua_State *L;     /* the host's thread: tasks are resumed from it, callbacks run on it */
     uv_loop_t loop;
-    uv_timer_t timer;   /* the one timer, armed for the earliest deadline */
-    uv_async_t wakeup;  /* from signal handlers */
+    uv_timer_t timer;  /* the one timer, armed for the earliest deadline */
+    uv_async_t wakeup; /* from signal handlers */
     struct clock clock;
     struct runtime_options options;
 
@@ -64,7 +65,7 @@ struct runtime {
     struct nesting *nesting;
     volatile sig_atomic_t turns; /* of the loop, so far: tells whether somebody holds it */
 
-    struct slots slots; /* of tasks */
+    struct slots slots;     /* of tasks */
     lua_State **coroutines; /* by slot, from 1; NULL where a task would need a new one */
     uint32_t live, idle;    /* slots with a task; free ones with a coroutine */
     struct slots scope_slots;
@@ -79,19 +80,19 @@ struct runtime {
     lua_CFunction xpcall; /* ours: see report_hide_from_handlers */
     unsigned xpcalls;     /* so many are going on */
 
-    lilac_handle handles; /* list head of all blocks */
+    lilac_handle handles;            /* list head of all blocks */
     struct deadline report_deadline; /* when the oldest failure that nobody took is reported */
     lua_Integer failures_first, failures_last; /* of the queue at failures_ref */
     bool reports_due;
     unsigned untaken; /* reported and still not taken: exit status 1 */
     void (*run_callback)(lua_State *L, lilac_wait *ready); /* see modules/callback.c */
     struct task *interrupted_last; /* see task_interrupt; NULL: nothing is being interrupted */
-    uint64_t grace_end_ns; /* while closing */
+    uint64_t grace_end_ns;         /* while closing */
     bool open, closing;
     bool deadlocked; /* main waits for what has to end first, and never will */
-    bool exiting; /* os.exit was called */
+    bool exiting;    /* os.exit was called */
     int exit_code;
-    uint64_t random;      /* state of the shuffle */
+    uint64_t random; /* state of the shuffle */
 
     struct interrupt interrupt;
     int exit_signal; /* that main was cancelled by */
@@ -103,18 +104,19 @@ extern const char runtime_key;
 /* Opens a runtime in a state. Raises on failure. */
 struct runtime *runtime_open(lua_State *L, const struct runtime_options *options);
 
-/* Runs the function and `nargs` arguments on top of the stack as the main task until it ends, then the
- * shutdown. Reports an uncaught error on stderr. Returns the exit status: 0, 1 or 3. */
+/* Runs the function and `nargs` arguments on top of the stack as the main task until it ends, then
+ * the shutdown. Reports an uncaught error on stderr. Returns the exit status: 0, 1 or 3. */
 int runtime_main(lua_State *L, int nargs);
 
-/* The same for a Lua host that is not the interpreter: returns the results or raises the error of main. */
+/* The same for a Lua host that is not the interpreter: returns the results or raises the error of
+ * main. */
 int runtime_run(lua_State *L, int nargs);
 
 /* The signal that main died of, or 0. */
 int runtime_exit_signal(lua_State *L);
 
-/* Whether a closed runtime left a thread in a system call that never returned: the process must then end
- * by _exit, as libuv would wait for it. */
+/* Whether a closed runtime left a thread in a system call that never returned: the process must
+ * then end by _exit, as libuv would wait for it. */
 bool runtime_left_threads(void);
 
 #endif

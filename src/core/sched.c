@@ -1,6 +1,6 @@
 /*
- * Tasks: creation, the trampoline, park and wake, cancellation, the end. The turning of the loop is in
- * runtime.c, the printing in report.c.
+ * Tasks: creation, the trampoline, park and wake, cancellation, the end. The turning of the loop is
+ * in runtime.c, the printing in report.c.
  */
 #include "sched.h"
 
@@ -16,7 +16,8 @@
 
 #define MAX_IDLE_COROUTINES 4096
 
-/* A coroutine that is older than the runtime (lilac was loaded as a module) has nothing there yet. */
+/* A coroutine that is older than the runtime (lilac was loaded as a module) has nothing there yet.
+ */
 static struct task *adopt(lua_State *L) {
     if (!lua_checkstack(L, 1) || lua_rawgetp(L, LUA_REGISTRYINDEX, &runtime_key) != LUA_TUSERDATA)
         luaL_error(L, "lilac is not loaded in this Lua state");
@@ -30,18 +31,26 @@ static inline struct task *slot_of(lua_State *L) {
     return task ? task : adopt(L);
 }
 
-struct runtime *runtime_of(lua_State *L) { return slot_of(L)->runtime; }
+struct runtime *runtime_of(lua_State *L) {
+    return slot_of(L)->runtime;
+}
 
-struct task *task_running(lua_State *L) { return slot_of(L)->runtime->current; }
+struct task *task_running(lua_State *L) {
+    return slot_of(L)->runtime->current;
+}
 
-uv_loop_t *lilac_loop(lua_State *L) { return &slot_of(L)->runtime->loop; }
+uv_loop_t *lilac_loop(lua_State *L) {
+    return &slot_of(L)->runtime->loop;
+}
 
-lilac_wait *lilac_own_wait(lua_State *L) { return &slot_of(L)->own; }
+lilac_wait *lilac_own_wait(lua_State *L) {
+    return &slot_of(L)->own;
+}
 
 /* ---- creation ----------------------------------------------------------------------------------- */
 
-/* The trampoline: [handler, function, arguments…] → results, or one error. A coroutine that dies bare
- * would skip its <close> variables; under the pcall they run, and may await. */
+/* The trampoline: [handler, function, arguments…] → results, or one error. A coroutine that dies
+ * bare would skip its <close> variables; under the pcall they run, and may await. */
 static int trampoline_done(lua_State *L, int status, lua_KContext context) {
     (void)context;
     if (status == LUA_OK || status == LUA_YIELD) return lua_gettop(L) - 1;
@@ -54,12 +63,17 @@ int task_trampoline(lua_State *L) {
     return trampoline_done(L, status, 0);
 }
 
-/* A slot has two places in the table of tasks: for its coroutine, which stays there for the next task
- * when one has ended, and for the task. */
-static int coroutine_place(uint32_t slot) { return (int)slot * 2 - 1; }
-static int task_place(uint32_t slot) { return (int)slot * 2; }
+/* A slot has two places in the table of tasks: for its coroutine, which stays there for the next
+ * task when one has ended, and for the task. */
+static int coroutine_place(uint32_t slot) {
+    return (int)slot * 2 - 1;
+}
+static int task_place(uint32_t slot) {
+    return (int)slot * 2;
+}
 
-/* A slot's coroutine is also in runtime->coroutines, so that reusing it takes no look into the table. */
+/* A slot's coroutine is also in runtime->coroutines, so that reusing it takes no look into the
+ * table. */
 static void grow_coroutines(lua_State *L, struct runtime *runtime) {
     uint32_t had = runtime->slots.count;
     if (!slots_reserve(&runtime->slots)) luaL_error(L, "create_task: not enough memory");
@@ -68,7 +82,8 @@ static void grow_coroutines(lua_State *L, struct runtime *runtime) {
     lua_State **more = realloc(runtime->coroutines, size);
     if (!more) luaL_error(L, "create_task: not enough memory");
     runtime->coroutines = more;
-    for (uint32_t slot = had; slot < runtime->slots.count; slot++) more[slot] = NULL;
+    for (uint32_t slot = had; slot < runtime->slots.count; slot++)
+        more[slot] = NULL;
 }
 
 /* Gives the task on top of the stack a slot, with a coroutine that can take `count` arguments. */
@@ -100,12 +115,14 @@ static void take_slot(lua_State *L, struct task *task, int count) {
     task->id = ++runtime->last_id;
 }
 
-/* The context variables of a task are an immutable table: setting one makes a new table, so a new task
- * simply has its creator's. `from` NULL: forgets them. */
+/* The context variables of a task are an immutable table: setting one makes a new table, so a new
+ * task simply has its creator's. `from` NULL: forgets them. */
 static void context_copy(lua_State *L, struct task *from, struct task *to) {
     lua_rawgeti(L, LUA_REGISTRYINDEX, to->runtime->contexts_ref);
-    if (from) lua_rawgetp(L, -1, from);
-    else lua_pushnil(L);
+    if (from)
+        lua_rawgetp(L, -1, from);
+    else
+        lua_pushnil(L);
     lua_rawsetp(L, -2, to);
     lua_pop(L, 1);
     to->has_context = from != NULL;
@@ -174,8 +191,10 @@ void task_wake(struct task *task) {
     lilac_wait *wait = task->parked_on;
     if (!wait) return;
     task->parked_on = NULL;
-    if (wait == &task->own) waitq_unlink(wait);
-    else wait->task = NULL;
+    if (wait == &task->own)
+        waitq_unlink(wait);
+    else
+        wait->task = NULL;
     waitq_append(&task->runtime->ready, &task->own);
 }
 
@@ -208,8 +227,8 @@ void lilac_refuse_second(lua_State *L, const lilac_wait *wait, const char *what)
     char first[TASK_TEXT], second[TASK_TEXT];
     task_text(wait->task, first, sizeof first);
     task_text(slot_of(L), second, sizeof second);
-    lilac_throw(L, "InvalidStateError", "%s: %s is at it already (%s), and %s came second", what, first,
-                wait->task->op->name, second);
+    lilac_throw(L, "InvalidStateError", "%s: %s is at it already (%s), and %s came second", what,
+                first, wait->task->op->name, second);
 }
 
 /* ---- cancellation ------------------------------------------------------------------------------- */
@@ -221,8 +240,8 @@ static void undo_wait(struct task *task) {
     if (task->raise) task_wake(task);
 }
 
-/* A cancelled task may cancel what it awaits, and so on: one after the other and each once, as such a
- * chain can be long, and even a circle. */
+/* A cancelled task may cancel what it awaits, and so on: one after the other and each once, as such
+ * a chain can be long, and even a circle. */
 void task_interrupt(struct task *task) {
     struct runtime *runtime = task->runtime;
     if (!task->parked_on || task->interrupted_next) return;
@@ -233,7 +252,8 @@ void task_interrupt(struct task *task) {
         return;
     }
     runtime->interrupted_last = task;
-    for (struct task *at = task; at != &runtime->root; at = at->interrupted_next) undo_wait(at);
+    for (struct task *at = task; at != &runtime->root; at = at->interrupted_next)
+        undo_wait(at);
     runtime->interrupted_last = NULL;
     for (struct task *at = task, *next; at != &runtime->root; at = next) {
         next = at->interrupted_next;
@@ -373,17 +393,17 @@ void task_refuse_cycle(lua_State *L, struct task *holder) {
 
 /* ---- running and ending ------------------------------------------------------------------------- */
 
-/* How a task ends that returned, or whose error is on top of its coroutine. A cancellation that came with
- * the result of its last await comes too late, as the result would be lost; one that the task asked for
- * itself and then returned, counts, as in asyncio. */
+/* How a task ends that returned, or whose error is on top of its coroutine. A cancellation that
+ * came with the result of its last await comes too late, as the result would be lost; one that the
+ * task asked for itself and then returned, counts, as in asyncio. */
 static enum future_state end_state(struct task *task, bool failed) {
     if (!failed) return task->request && task->request->own ? FUTURE_CANCELLED : FUTURE_DONE;
     bool cancelled = is_cancellation_of(error_test(task->L, -1), task);
     return cancelled ? FUTURE_CANCELLED : FUTURE_FAILED;
 }
 
-/* Frees the slot of a task that has ended; its coroutine is kept for the next, clean, when there are not
- * too many already. The table of tasks is at `tasks` in L. */
+/* Frees the slot of a task that has ended; its coroutine is kept for the next, clean, when there
+ * are not too many already. The table of tasks is at `tasks` in L. */
 static void give_slot(lua_State *L, struct task *task, int tasks) {
     struct runtime *runtime = task->runtime;
     lua_State *co = task->L;
@@ -464,6 +484,7 @@ void task_resume(struct task *task) {
 
 void lilac_check_abi(lua_State *L, int abi) {
     if (abi != LILAC_ABI)
-        luaL_error(L, "this module was built for version %d of lilac.h, lilac " LILAC_VERSION " has %d",
-                   abi, LILAC_ABI);
+        luaL_error(
+            L, "this module was built for version %d of lilac.h, lilac " LILAC_VERSION " has %d",
+            abi, LILAC_ABI);
 }

@@ -18,7 +18,7 @@ struct runtime;
 struct scope;
 
 #define FUTURE_MAGIC 0x4c664655u
-#define TASK_MAGIC 0x4c66544bu
+#define TASK_MAGIC   0x4c66544bu
 
 enum future_state { FUTURE_PENDING, FUTURE_DONE, FUTURE_FAILED, FUTURE_CANCELLED };
 
@@ -90,14 +90,16 @@ struct future *future_test(lua_State *L, int index);
 /* The task at `index`, or NULL. */
 struct task *task_test(lua_State *L, int index);
 
-static inline bool future_is_task(const struct future *future) { return future->magic == TASK_MAGIC; }
+static inline bool future_is_task(const struct future *future) {
+    return future->magic == TASK_MAGIC;
+}
 
 static inline struct task *future_task(struct future *future) {
     return container_of(future, struct task, future);
 }
 
-/* Ends a pending future: its `count` results (or one error) are on top of the stack, and popped; the
- * future itself is at `index`. Wakes and notifies whoever waits. */
+/* Ends a pending future: its `count` results (or one error) are on top of the stack, and popped;
+ * the future itself is at `index`. Wakes and notifies whoever waits. */
 void future_end(lua_State *L, int index, enum future_state state, int count);
 
 /* Somebody has seen the outcome. */
@@ -109,8 +111,8 @@ int future_take(lua_State *L, int index);
 /* Pushes the error of the failed or cancelled future at `index`; marks it taken. */
 void future_push_error(lua_State *L, int index);
 
-/* Parks the running task until the future at argument 1 has ended, then takes its outcome. Cancelling
- * the task cancels the future, and waits for its end. Tail call. */
+/* Parks the running task until the future at argument 1 has ended, then takes its outcome.
+ * Cancelling the task cancels the future, and waits for its end. Tail call. */
 int future_await(lua_State *L);
 
 /* As future_await, but cancelling leaves the future running. */
@@ -120,8 +122,8 @@ int future_await_shielded(lua_State *L);
  * argument 1 has ended; task->awaits is the future meanwhile. After lilac_checkpoint. Tail call. */
 int future_join(lua_State *L, const lilac_op *op);
 
-/* Hooks for such operations. Cancelling cancels the future, and the wait goes on until its end; but not
- * where that end waits for this task, in a circle: then the cancellation is raised at once. */
+/* Hooks for such operations. Cancelling cancels the future, and the wait goes on until its end; but
+ * not where that end waits for this task, in a circle: then the cancellation is raised at once. */
 bool future_join_cancel(lilac_wait *wait);
 void future_join_describe(lilac_wait *wait, char *text, size_t size);
 struct task *future_join_holder(lilac_wait *wait);
@@ -144,12 +146,12 @@ struct runtime *runtime_of(lua_State *L);
 /* The running task, or NULL in a callback. */
 struct task *task_running(lua_State *L);
 
-/* The running task; raises, as lilac_checkpoint does, where it cannot wait. Leaves a pending cancellation
- * alone: for clean-up that must begin nevertheless. */
+/* The running task; raises, as lilac_checkpoint does, where it cannot wait. Leaves a pending
+ * cancellation alone: for clean-up that must begin nevertheless. */
 struct task *task_able_to_wait(lua_State *L);
 
-/* Creates a task from a function and `count` arguments on top of the stack, replaces them by the task
- * and puts it at the end of the ready queue. */
+/* Creates a task from a function and `count` arguments on top of the stack, replaces them by the
+ * task and puts it at the end of the ready queue. */
 struct task *task_create(lua_State *L, int count);
 
 /* The C function under the body of every task, which tracebacks leave out. */
@@ -164,8 +166,8 @@ void task_end(struct task *task, bool failed, int count);
 /* Pushes the object of a live task. */
 void task_push(lua_State *L, struct task *task);
 
-/* Asks a live task to cancel itself. Plain C: `message_ref` is a registry reference or LUA_NOREF, and
- * is owned from here on. */
+/* Asks a live task to cancel itself. Plain C: `message_ref` is a registry reference or LUA_NOREF,
+ * and is owned from here on. */
 void task_cancel(struct task *task, const struct cancel_origin *origin, int message_ref);
 
 /* Has an error raised in a live task at its await, as if it were a cancellation. Plain C; owns the
@@ -175,7 +177,8 @@ void task_throw(struct task *task, int error_ref);
 /* Forgets a task:cancel() that was not raised yet. */
 void task_drop_request(struct task *task);
 
-/* A cancellation became pending: undoes the wait if the task is parked. For task_cancel and scopes. */
+/* A cancellation became pending: undoes the wait if the task is parked. For task_cancel and scopes.
+ */
 void task_interrupt(struct task *task);
 
 /* Makes a parked task ready. */
@@ -185,32 +188,34 @@ void task_wake(struct task *task);
  * pushes its error. False when there is none. */
 bool task_take_cancellation(lua_State *L, struct task *task);
 
-/* Raises the pending cancellation of the running task; the error at `cause` (0: none) caused by it or
- * met on the way is kept as its `cause`. */
+/* Raises the pending cancellation of the running task; the error at `cause` (0: none) caused by it
+ * or met on the way is kept as its `cause`. */
 int task_raise_cancellation(lua_State *L, struct task *task, int cause);
 
 /* The origin of the cancellation that task_take_cancellation would raise. */
 const struct cancel_origin *task_pending_origin(const struct task *task);
 
-/* The running task is about to raise the error of the ended future at `index`: should that end it, the
- * traceback goes on through it. */
+/* The running task is about to raise the error of the ended future at `index`: should that end it,
+ * the traceback goes on through it. */
 void task_note_rethrow(lua_State *L, int index);
 
 /* Whether the value at `index` is the cancellation of the running task itself, which passes every
  * pcall. */
 bool task_is_own_cancellation(lua_State *L, int index);
 
-/* Puts a cancellation that was raised already (the error object at `index`) back as pending, so that it
- * is raised at the next await. */
+/* Puts a cancellation that was raised already (the error object at `index`) back as pending, so
+ * that it is raised at the next await. */
 void task_rearm(lua_State *L, struct task *task, int index);
 
-/* Raises DeadlockError when `holder`, through the waits of the tasks it depends on (op->holder), waits
- * for the running task, and none of them is under a deadline. Before a wait for `holder` is armed. */
+/* Raises DeadlockError when `holder`, through the waits of the tasks it depends on (op->holder),
+ * waits for the running task, and none of them is under a deadline. Before a wait for `holder` is
+ * armed. */
 void task_refuse_cycle(lua_State *L, struct task *holder);
 
 /* Writes "task 'name'" or "task 'task-7'". */
 #define TASK_TEXT 80
-void task_text_at(lua_State *L, int index, char *text, size_t size); /* of a task object, ended too */
+void task_text_at(lua_State *L, int index, char *text,
+                  size_t size); /* of a task object, ended too */
 void task_text(const struct task *task, char *text, size_t size);
 
 /* The live tasks, for dumps and all_tasks: the first, and the next one, or NULL. */

@@ -40,8 +40,10 @@ void scope_leave(struct scope *scope) {
     if (scope->requested && !scope->delivered) task->pending--;
     scope->delivered = true;
     if (scope->outer) scope->outer->inner = scope->inner;
-    if (scope->inner) scope->inner->outer = scope->outer;
-    else task->scope = scope->outer;
+    if (scope->inner)
+        scope->inner->outer = scope->outer;
+    else
+        task->scope = scope->outer;
     scope->task = NULL;
     scope->outer = scope->inner = NULL;
 }
@@ -83,7 +85,8 @@ bool scope_has_deadline(const struct task *task) {
 }
 
 void scope_leave_all(struct task *task) {
-    while (task->scope) scope_exit(task->runtime->L, task->scope);
+    while (task->scope)
+        scope_exit(task->runtime->L, task->scope);
 }
 
 void scope_on_deadline(struct deadline *deadline) {

@@ -13,16 +13,16 @@ struct scope {
     struct task *task; /* NULL: not entered, or left */
     struct scope *outer, *inner;
     struct deadline deadline;
-    uint32_t slot; /* of its object, among the anchors */
-    bool requested : 1; /* it was cancelled */
-    bool delivered : 1; /* and its error was raised */
-    bool interrupt : 1; /* also stops code that computes without awaiting */
+    uint32_t slot;             /* of its object, among the anchors */
+    bool requested : 1;        /* it was cancelled */
+    bool delivered : 1;        /* and its error was raised */
+    bool interrupt : 1;        /* also stops code that computes without awaiting */
     const struct error *error; /* that one, known by its address; never followed */
     struct cancel_origin origin;
 };
 
-/* Enters the running task into a zeroed scope whose origin is set. The object that holds it is on top
- * of the stack, and is kept alive until scope_exit. */
+/* Enters the running task into a zeroed scope whose origin is set. The object that holds it is on
+ * top of the stack, and is kept alive until scope_exit. */
 void scope_enter(lua_State *L, struct scope *scope);
 
 /* Leaves it, and lets go of the object. Twice is fine. */
@@ -34,7 +34,8 @@ void scope_leave(struct scope *scope);
 /* Cancels what runs in the scope. Once; plain C. */
 void scope_cancel(struct scope *scope);
 
-/* The cancellation of the scope with that identity is to be raised again, unless the task has left it. */
+/* The cancellation of the scope with that identity is to be raised again, unless the task has left
+ * it. */
 void scope_rearm(struct task *task, const void *identity);
 
 /* Arms the deadline (again). False: out of memory. */

@@ -1,6 +1,6 @@
 /*
- * Numbers 1 … count handed out and taken back, the last one first: places in a Lua table that anchors
- * objects. luaL_ref does the same inside the table, and costs five times as much.
+ * Numbers 1 … count handed out and taken back, the last one first: places in a Lua table that
+ * anchors objects. luaL_ref does the same inside the table, and costs five times as much.
  */
 #ifndef LILAC_SLOTS_H
 #define LILAC_SLOTS_H
@@ -21,12 +21,15 @@ static inline bool slots_reserve(struct slots *slots) {
     uint32_t *more = realloc(slots->free, count * sizeof *more);
     if (!more) return false;
     slots->free = more;
-    for (uint32_t slot = count; slot > slots->count; slot--) more[slots->free_count++] = slot;
+    for (uint32_t slot = count; slot > slots->count; slot--)
+        more[slots->free_count++] = slot;
     slots->count = count;
     return true;
 }
 
-static inline uint32_t slots_take(struct slots *slots) { return slots->free[--slots->free_count]; }
+static inline uint32_t slots_take(struct slots *slots) {
+    return slots->free[--slots->free_count];
+}
 
 static inline void slots_give(struct slots *slots, uint32_t slot) {
     slots->free[slots->free_count++] = slot;

@@ -8,8 +8,8 @@
 
 #include "alloc.h"
 
-/* A collection begins when the heap has grown to four times what the last one left, not twice: one that
- * runs over 100,000 parked coroutines costs as much as their work. */
+/* A collection begins when the heap has grown to four times what the last one left, not twice: one
+ * that runs over 100,000 parked coroutines costs as much as their work. */
 #define GC_PAUSE 400
 
 struct state {
@@ -41,8 +41,8 @@ static void *reallocate(void *ud, void *block, size_t old_size, size_t new_size)
     return allocator_realloc(((struct state *)ud)->allocator, block, old_size, new_size);
 }
 
-/* Blocks above the allocator's size: strings of 16 KiB, say, that live for one read. Left alone, malloc
- * would give the end of its heap back to the system after each. */
+/* Blocks above the allocator's size: strings of 16 KiB, say, that live for one read. Left alone,
+ * malloc would give the end of its heap back to the system after each. */
 static void tune_malloc(void) {
     mallopt(M_TRIM_THRESHOLD, 64 << 20);
     mallopt(M_MMAP_THRESHOLD, 4 << 20);

@@ -13,8 +13,8 @@ extern const struct lilac_embedded {
     size_t length;
 } lilac_embedded[];
 
-/* Installs everything in a state whose runtime is open: package.loaded.lilac, the searcher, and what
- * takes the place of stock functions (pcall, require, coroutine, os.exit). */
+/* Installs everything in a state whose runtime is open: package.loaded.lilac, the searcher, and
+ * what takes the place of stock functions (pcall, require, coroutine, os.exit). */
 void lilac_open_modules(lua_State *L);
 
 /* Pushes the loader of a builtin module; false, and nothing, when there is none of that name. */

@@ -333,8 +333,8 @@ int luaopen_lilac_coroutine(lua_State *L) {
     lua_setmetatable(L, -2);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &tracebacks_key);
     lua_rawgeti(L, LUA_REGISTRYINDEX, runtime_of(L)->transparent_ref);
-    static const lua_CFunction transparent[] = {
-        co_resume, co_throw, wrap_call, co_close, trampoline, task_trampoline};
+    static const lua_CFunction transparent[] = {co_resume, co_throw,   wrap_call,
+                                                co_close,  trampoline, task_trampoline};
     for (size_t i = 0; i < sizeof transparent / sizeof *transparent; i++) {
         lua_pushcfunction(L, transparent[i]);
         lua_pushboolean(L, 1);

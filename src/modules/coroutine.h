@@ -1,6 +1,6 @@
 /*
- * The stock coroutine library, through which an await parks the whole task; and what the debug library
- * has to know of it.
+ * The stock coroutine library, through which an await parks the whole task; and what the debug
+ * library has to know of it.
  */
 #ifndef LILAC_COROUTINE_H
 #define LILAC_COROUTINE_H
@@ -14,8 +14,8 @@ bool coroutine_is_closing(lua_State *L);
 /* Whether this is the C function under the body of every task, or of every user coroutine. */
 bool coroutine_is_trampoline(lua_CFunction function);
 
-/* Pushes onto L the traceback of a coroutine that died of an error, as it was then; false, and nothing,
- * for any other. */
+/* Pushes onto L the traceback of a coroutine that died of an error, as it was then; false, and
+ * nothing, for any other. */
 bool coroutine_push_last_traceback(lua_State *L, lua_State *co);
 
 /* Pushes onto L the traceback of a thread from `level` on, without its trampoline. */
