@@ -256,7 +256,7 @@ static void raise_deadlock(struct runtime *runtime) {
 static uint32_t cancel_left(struct runtime *runtime, uint32_t last_id) {
     static const struct cancel_origin origin = {.by = "the end of the program"};
     for (struct task *task = task_next(runtime, NULL); task; task = task_next(runtime, task))
-        if (task->id > last_id) task_cancel(task, &origin, LUA_NOREF);
+        if (task->id > last_id && !task->leaving) task_cancel(task, &origin, LUA_NOREF);
     return runtime->last_id;
 }
 

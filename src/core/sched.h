@@ -79,6 +79,7 @@ struct task {
     bool failed : 1;      /* the trampoline caught an error */
     bool has_context : 1; /* context variables are set for it */
     bool has_name : 1;
+    bool leaving : 1;  /* called os.exit, and is unwound already */
     bool rethrown : 1; /* raised the error of an awaited future: that traceback goes on here */
 };
 

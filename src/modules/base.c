@@ -62,6 +62,28 @@ static int base_xpcall(lua_State *L) {
     return xprotected_done(L, status, context);
 }
 
+/* lilac.pcall: catches everything. An os.exit is put off by that, to the next await. */
+static int plain_done(lua_State *L, int status, lua_KContext context) {
+    (void)context;
+    if (status == LUA_OK || status == LUA_YIELD) return lua_gettop(L);
+    struct task *task = task_running(L);
+    if (task && task->leaving && task_is_own_cancellation(L, -1)) {
+        task->leaving = false;
+        task_rearm(L, task, -1);
+    }
+    lua_pushboolean(L, 0);
+    lua_insert(L, -2);
+    return 2;
+}
+
+static int plain_pcall(lua_State *L) {
+    luaL_checkany(L, 1);
+    lua_pushboolean(L, 1);
+    lua_insert(L, 1);
+    int status = lua_pcallk(L, lua_gettop(L) - 2, LUA_MULTRET, 0, 0, plain_done);
+    return plain_done(L, status, 0);
+}
+
 /* ---- require ------------------------------------------------------------------------------------ */
 
 /* require(name): the stock one, but the searchers and the loader may await. Upvalue 1 is the table
@@ -177,6 +199,7 @@ static int base_exit(lua_State *L) {
         error_new_cancelled(L, runtime, NULL, &origin);
         return lua_error(L);
     }
+    task->leaving = lua_isyieldable(L); /* else a finaliser may swallow the error */
     task_cancel(task, &origin, LUA_NOREF);
     return task_raise_cancellation(L, task, 0);
 }
@@ -200,8 +223,8 @@ int luaopen_lilac_base(lua_State *L) {
     static const char *const transparent[] = {"pcall", "xpcall", "require", "dofile", NULL};
     lua_newtable(L);
     lua_pushglobaltable(L);
-    lua_getfield(L, -1, "pcall");
-    lua_setfield(L, -3, "pcall"); /* lilac.pcall is the stock one */
+    lua_pushcfunction(L, plain_pcall);
+    lua_setfield(L, -3, "pcall");
     lua_pushcfunction(L, base_pcall);
     lua_setfield(L, -2, "pcall");
     lua_pushcfunction(L, base_xpcall);
