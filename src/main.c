@@ -43,7 +43,7 @@ struct command {
     struct job *jobs; /* at most one per argument, and one for LUA_INIT */
 };
 
-/* ---- messages ------------------------------------------------------------------------------- */
+/* ---- messages -------------------------------------------------------------------------------- */
 
 static void print_usage(FILE *file) {
     fputs(
@@ -83,7 +83,7 @@ static int refuse(const char *option, const char *reason) {
     return USAGE;
 }
 
-/* ---- the command line ----------------------------------------------------------------------- */
+/* ---- the command line ------------------------------------------------------------------------ */
 
 static int parse_seconds(const char *option, const char *text, double *seconds) {
     char *end;
@@ -224,7 +224,7 @@ static int parse(struct command *command) {
     return status == GO_ON ? choose_script(command) : status;
 }
 
-/* ---- the jobs ------------------------------------------------------------------------------- */
+/* ---- the jobs -------------------------------------------------------------------------------- */
 
 /* Pushes the arguments of the script, as the global `arg` has them by now. Returns their number. */
 static int push_script_arguments(lua_State *L) {
@@ -285,7 +285,7 @@ static int start_jobs(lua_State *L) {
     return run_jobs(L, LUA_OK, 0);
 }
 
-/* ---- the process ---------------------------------------------------------------------------- */
+/* ---- the process ----------------------------------------------------------------------------- */
 
 /* Sets `arg` as stock Lua does: the script at 0, its arguments from 1, all before it below 0. */
 static void set_arg(lua_State *L, const struct command *command) {

@@ -5,7 +5,9 @@ local source = require "source"
 
 -- The floors, from the ground up. A file may include its own floor and what is below.
 local GROUND, NOUNS, CORE, MODULES, TOP = 1, 2, 3, 4, 5
-local floor_of_core = { list = GROUND, buffer = GROUND, error = NOUNS, args = NOUNS }
+local floor_of_core = {
+  list = GROUND, buffer = GROUND, place = GROUND, error = NOUNS, args = NOUNS,
+}
 local names = { "ground", "nouns", "core", "modules", "top" }
 
 -- What any module sees of core/, and the modules that may look inside the scheduler.
@@ -16,8 +18,8 @@ local function set(words)
 end
 
 local nouns = set "args buffer list waitq error object"
-local insiders = set [[base task callback coroutine gather group timeout context inspect watchdog
-                       interrupt report trace sync lock queue]]
+local insiders = set [[base task callback coroutine debug gather group timeout context inspect
+                       watchdog interrupt report trace sync lock queue]]
 
 local function stem(path) return (path:match("([^/]+)%.[ch]$")) end
 

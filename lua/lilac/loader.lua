@@ -40,8 +40,8 @@ local guard = { __close = function(entry)
   entry.ended:set_result()
 end }
 
--- Returns nil when the module was loaded by another task meanwhile; else the caller is to load it, and
--- what is returned must be closed when that has ended.
+-- Returns nil when the module was loaded by another task meanwhile; else the caller is to load
+-- it, and what is returned must be closed when that has ended.
 return function(name, loaded)
   local task = lilac.current_task() or "callback"
   while loading[name] do

@@ -7,8 +7,8 @@ local dns = {}
 ---@field family "inet"|"inet6"
 ---@field port integer
 
---- Finds the addresses of a host, without blocking; a numeric address is its own. Cancelling returns
---- at once, whatever the resolver does.
+--- Finds the addresses of a host, without blocking; a numeric address is its own. Cancelling
+--- returns at once, whatever the resolver does.
 ---
 --- Raises: DNSError.
 ---@async

@@ -1,14 +1,15 @@
 ---@meta lilac.net
 
---- A connection: buffered reading, writing with backpressure. Its bytes arrive while nobody reads, up
---- to `limit` and a little; then the peer has to wait.
+--- A connection: buffered reading, writing with backpressure. Its bytes arrive while nobody
+--- reads, up to `limit` and a little; then the peer has to wait.
 ---
 --- Reading. One task reads at a time: a second one gets an InvalidStateError that names both. A
---- cancelled read loses nothing. An error of the connection is raised after what had arrived before it
---- was read. Where a line is too long, LimitOverrunError: what is there can still be read otherwise.
+--- cancelled read loses nothing. An error of the connection is raised after what had arrived
+--- before it was read. Where a line is too long, LimitOverrunError: what is there can still be
+--- read otherwise.
 ---
---- Writing. Several tasks may write: the bytes of one call stay together, in the order of the calls,
---- whether the tasks are cancelled or not.
+--- Writing. Several tasks may write: the bytes of one call stay together, in the order of the
+--- calls, whether the tasks are cancelled or not.
 ---
 --- Differs from asyncio: reader and writer are one object, and writing waits by itself.
 ---@class lilac.Stream
@@ -19,8 +20,9 @@ local Stream = {}
 --- `"l"` a line without its newline (default), `"L"` with it, `"a"` all up to the end (`""` at the
 --- end), a number: so many bytes, fewer only before the end; 0: `""`, or nil at the end.
 ---
---- Raises: LimitOverrunError for a line longer than `limit`; ClosedError when another task closes the
---- stream; InvalidStateError when another task reads it; ConnectionResetError and other OSErrors.
+--- Raises: LimitOverrunError for a line longer than `limit`; ClosedError when another task closes
+--- the stream; InvalidStateError when another task reads it; ConnectionResetError and other
+--- OSErrors.
 ---@async
 ---@param format? "l"|"L"|"a"|integer
 ---@return string?
@@ -36,7 +38,8 @@ function Stream:read_some(max) end
 
 --- Reads exactly so many bytes.
 ---
---- Raises: IncompleteReadError (with `partial`) when the stream ends before, also at once; as `read`.
+--- Raises: IncompleteReadError (with `partial`) when the stream ends before, also at once; as
+--- `read`.
 ---@async
 ---@param size integer in bytes
 ---@return string
@@ -73,16 +76,16 @@ function Stream:write(...) end
 ---@async
 function Stream:flush() end
 
---- Ends the sending direction when all that was written is sent: the peer reads the end of the stream.
---- Reading goes on. Twice is fine.
+--- Ends the sending direction when all that was written is sent: the peer reads the end of the
+--- stream. Reading goes on. Twice is fine.
 ---
 --- Raises: as `write`.
 ---@async
 function Stream:shutdown() end
 
 --- Closes the stream. Who waits on it gets a ClosedError. What was written is still sent in the
---- background; a peer that does not take it gets 30 seconds, and 1 second at the end of the program.
---- Twice is fine; does not wait.
+--- background; a peer that does not take it gets 30 seconds, and 1 second at the end of the
+--- program. Twice is fine; does not wait.
 function Stream:close() end
 
 --- The address of the peer.
@@ -119,7 +122,7 @@ function Listener:close() end
 
 ---@class lilac.ConnectionOptions
 ---@field nodelay? boolean send small packets at once; default true
----@field keepalive? boolean|integer look after silent peers: seconds of silence; true: 60; default false
+---@field keepalive? boolean|integer look after peers silent so long (s); true: 60; default false
 ---@field limit? integer how long a line may be, in bytes; default 65536
 
 ---@class lilac.ConnectOptions : lilac.ConnectionOptions

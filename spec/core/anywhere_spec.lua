@@ -1,6 +1,6 @@
 -- A busy program that ends, in one of four ways, at each of its await points in turn: see
--- spec/support/anywhere.lua. `make test` tries a sample of the points, LILAC_STRESS=1 (make stress) and
--- the sanitizers all of them. LILAC_SEED=n repeats a sample.
+-- spec/support/anywhere.lua. `make test` tries a sample of the points, LILAC_STRESS=1 (make
+-- stress) and the sanitizers all of them. LILAC_SEED=n repeats a sample.
 local LILAC = os.getenv "LILAC" or "build/lilac"
 local ALL = os.getenv "LILAC_STRESS" == "1" or LILAC:find "asan" ~= nil
 local SAMPLE = 12 -- points of each way

@@ -1,5 +1,6 @@
 -- Every public function and method, called with every kind of wrong argument: see
--- spec/support/badinput.lua. LILAC_SEED=n repeats a run, LILAC_STRESS=1 (make stress) makes all calls.
+-- spec/support/badinput.lua. LILAC_SEED=n repeats a run, LILAC_STRESS=1 (make stress) makes all
+-- calls.
 local lilac = require "lilac"
 
 local LILAC = os.getenv "LILAC" or "build/lilac"

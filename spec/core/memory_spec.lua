@@ -1,5 +1,5 @@
--- Rounds of work leave nothing behind: see spec/support/memory.lua. LILAC_STRESS=1 (make stress) does
--- more of it.
+-- Rounds of work leave nothing behind: see spec/support/memory.lua. LILAC_STRESS=1 (make stress)
+-- does more of it.
 local LILAC = os.getenv "LILAC" or "build/lilac"
 local SIZE = os.getenv "LILAC_STRESS" == "1" and 100000 or 10000
 local SANITIZED = LILAC:find "asan" and "SANITIZED=1 " or ""

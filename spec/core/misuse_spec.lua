@@ -1,5 +1,5 @@
--- What no program should do, and some do: no crash, no endless loop, and an error that says so. Each in a
--- process of its own.
+-- What no program should do, and some do: no crash, no endless loop, and an error that says so.
+-- Each in a process of its own.
 local lilac = require "lilac"
 
 local run = require "spec.support.child"

@@ -1,5 +1,5 @@
--- Random programs against invariants; see spec/support/property.lua. A failure names the seed of the
--- program: LILAC_SEED=n runs that one. LILAC_STRESS=1 (make stress) runs more of them.
+-- Random programs against invariants; see spec/support/property.lua. A failure names the seed of
+-- the program: LILAC_SEED=n runs that one. LILAC_STRESS=1 (make stress) runs more of them.
 local LILAC = os.getenv "LILAC" or "build/lilac"
 local STRESS = os.getenv "LILAC_STRESS" == "1"
 local SCRIPT = "spec/support/property.lua"

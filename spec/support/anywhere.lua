@@ -1,11 +1,12 @@
--- A busy program that ends at one of its await points: run by spec/core/anywhere_spec.lua in a lilac of
--- its own.
+-- A busy program that ends at one of its await points: run by spec/core/anywhere_spec.lua in a
+-- lilac of its own.
 --
 --    lilac spec/support/anywhere.lua count
 --    lilac spec/support/anywhere.lua exit|error|signal|cancel POINT
 --
--- An await point is the beginning or the end of any call that may wait. `count` prints how many there
--- are. At the end of the process the numbers of scopes that were entered and left are printed.
+-- An await point is the beginning or the end of any call that may wait. `count` prints how many
+-- there are. At the end of the process the numbers of scopes that were entered and left are
+-- printed.
 local lilac = require "lilac"
 
 local how, target = arg[1], tonumber(arg[2])
@@ -30,7 +31,8 @@ local function point()
   acts[how]()
 end
 
--- ---- wrapping what may wait ----------------------------------------------------------------------
+-- ---- wrapping what may wait
+-- ----------------------------------------------------------------------
 
 local function finish(...)
   point()
@@ -71,7 +73,8 @@ do
   for _, name in ipairs { "read", "write" } do wrap(methods(stream), name) end
 end
 
--- ---- the program ---------------------------------------------------------------------------------
+-- ---- the program
+-- ---------------------------------------------------------------------------------
 
 local function guard(waits)
   entered = entered + 1

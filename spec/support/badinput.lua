@@ -3,9 +3,9 @@
 --
 --    lilac spec/support/badinput.lua SEED SHARE BATCH BATCHES
 --
--- Of all the calls each BATCHES-th function is taken from BATCH on, and a random SHARE (0 … 1) of its
--- arguments. Prints the name of each function before it is called, so that a crash can be told; what is
--- wrong goes to stderr, and makes the exit status 1.
+-- Of all the calls each BATCHES-th function is taken from BATCH on, and a random SHARE (0 … 1) of
+-- its arguments. Prints the name of each function before it is called, so that a crash can be
+-- told; what is wrong goes to stderr, and makes the exit status 1.
 local lilac = require "lilac"
 
 local seed, share, batch, batches = table.unpack(arg)
@@ -19,7 +19,8 @@ local CHUNK = 250    -- calls that run at once
 -- Parts of `lilac` that are for itself.
 local INTERNAL = { awaitables = true, loader = true, start = true }
 
--- ---- what is called ------------------------------------------------------------------------------
+-- ---- what is called
+-- ------------------------------------------------------------------------------
 
 local function noop() end
 
@@ -107,7 +108,8 @@ local function add_targets()
   end
 end
 
--- ---- with what -----------------------------------------------------------------------------------
+-- ---- with what
+-- -----------------------------------------------------------------------------------
 
 local OPTIONS = { "timeout", "return_when", "return_exceptions", "cancel_on_error", "interrupt",
   "attempts", "delay", "backoff", "jitter", "max_delay", "on", "limit", "backlog", "nodelay",
@@ -150,7 +152,8 @@ local shapes = { -- the bad value is V, an object of the method's class S
   { "127.0.0.1", "V" }, { "OSError", "V" }, { "OSError", "a", "V" }, { "S" }, {},
 }
 
--- ---- the calls -----------------------------------------------------------------------------------
+-- ---- the calls
+-- -----------------------------------------------------------------------------------
 
 local wrong, told = 0, {}
 

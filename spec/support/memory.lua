@@ -1,4 +1,5 @@
--- Rounds of work that must leave nothing behind: run by spec/core/memory_spec.lua in a lilac of its own.
+-- Rounds of work that must leave nothing behind: run by spec/core/memory_spec.lua in a lilac of
+-- its own.
 --
 --    lilac spec/support/memory.lua WORK SIZE
 --

@@ -2,9 +2,10 @@
 --
 --    lilac spec/support/property.lua FIRST_SEED PROGRAMS SECONDS [still | trace]
 --
--- Each program is a handful of tasks that do random things to shared objects, drawn from its seed. A
--- broken invariant is an error that names the seed. `still`: no timers, so that all depends on the seed
--- alone; `trace` prints what is done. Prints the number of programs, and a digest of all they did.
+-- Each program is a handful of tasks that do random things to shared objects, drawn from its
+-- seed. A broken invariant is an error that names the seed. `still`: no timers, so that all
+-- depends on the seed alone; `trace` prints what is done. Prints the number of programs, and a
+-- digest of all they did.
 local lilac = require "lilac"
 
 local first_seed, programs, seconds = tonumber(arg[1]), tonumber(arg[2]), tonumber(arg[3])
@@ -13,7 +14,8 @@ local still, tracing = arg[4] == "still", arg[4] == "trace"
 local TINY = still and 0 or 1e-5 -- seconds: a sleep that ends soon
 local LIMIT = still and math.huge or 1e-5 -- of timeouts, times a small number
 
--- ---- a program's world ---------------------------------------------------------------------------
+-- ---- a program's world
+-- ---------------------------------------------------------------------------
 
 local world
 
@@ -65,7 +67,8 @@ local function check_error(err)
   broken("unexpected error: %s\n%s", tostring(err), errors.is(err, "Error") and err.traceback or "")
 end
 
--- ---- objects, and what is known of them ------------------------------------------------------------
+-- ---- objects, and what is known of them
+-- ------------------------------------------------------------
 
 local function new_queue(draw)
   local kind = draw(3)
@@ -82,8 +85,8 @@ local function received(q, item)
   q.got = q.got + 1
 end
 
--- With one producer per item source, a FIFO queue keeps the order of each producer's items, if their
--- consumers run in the order in which they got them: true of one consumer only.
+-- With one producer per item source, a FIFO queue keeps the order of each producer's items, if
+-- their consumers run in the order in which they got them: true of one consumer only.
 local function check_order(q, item, consumer)
   if q.kind ~= 1 then return end
   local last = q.last[consumer] or {}
@@ -115,7 +118,8 @@ local function critical(lock, draw)
   if draw(2) == 1 then lilac.sleep(draw(2) == 1 and 0 or TINY) end
 end
 
--- ---- what a task can do ---------------------------------------------------------------------------
+-- ---- what a task can do
+-- ---------------------------------------------------------------------------
 
 local actions = {}
 local act -- act(draw, depth, name): does one of them
@@ -436,7 +440,8 @@ function act(draw, depth, name)
   actions[action](draw, depth, name)
 end
 
--- ---- one program -----------------------------------------------------------------------------------
+-- ---- one program
+-- -----------------------------------------------------------------------------------
 
 local function new_world(seed, draw)
   world = { seed = seed, steps = 0, digest = 0, opened = 0, closed = 0, spawned = 0, cancels = 0,
@@ -453,7 +458,8 @@ local function new_world(seed, draw)
   world.barrier = lilac.Barrier(2)
 end
 
--- Who waits for an item or a place that nobody will give gets it from here, or is cancelled in the end.
+-- Who waits for an item or a place that nobody will give gets it from here, or is cancelled in
+-- the end.
 local function drain_tasks()
   for round = 1, 2000 do
     local left

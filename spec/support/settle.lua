@@ -1,5 +1,5 @@
--- settle(): lets all others run until they wait, or end. settle.start(fn, ...) gives a task that has
--- come to its first wait. With --shuffle, sleep(0) would not be enough.
+-- settle(): lets all others run until they wait, or end. settle.start(fn, ...) gives a task that
+-- has come to its first wait. With --shuffle, sleep(0) would not be enough.
 
 local lilac = require "lilac"
 

@@ -13,8 +13,7 @@
 #define GRAIN        16
 #define MAX_BLOCK    1024 /* the first stack of a coroutine is 720 bytes */
 #define CLASSES      (MAX_BLOCK / GRAIN)
-#define SMALL_ARENAS 4 /* beyond these, huge pages: a big heap is spared most of its page faults   \
-                        */
+#define SMALL_ARENAS 4 /* of ordinary pages; later ones are huge pages, with few page faults */
 
 struct block {
     struct block *next;

@@ -125,13 +125,13 @@ bool args_option_boolean(lua_State *L, int arg, const char *name, bool otherwise
     return value;
 }
 
-lua_Integer args_option_integer(lua_State *L, int arg, const char *name, lua_Integer otherwise,
-                                lua_Integer min, lua_Integer max) {
+lua_Integer args_option_count(lua_State *L, int arg, const char *name, lua_Integer otherwise,
+                              lua_Integer max) {
     if (!push_option(L, arg, name)) return otherwise;
     int index = lua_gettop(L);
     const char *what = lua_pushfstring(L, "option '%s'", name);
     lua_Integer value = check_integer(L, index, arg, what);
-    check_range(L, arg, what, value, (lua_Integer[]){min, max});
+    check_range(L, arg, what, value, (lua_Integer[]){1, max});
     lua_settop(L, index - 1);
     return value;
 }

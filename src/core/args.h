@@ -37,8 +37,9 @@ bool args_options(lua_State *L, int arg, const char *const *known);
 /* Fields of an options table at `arg`, which args_options accepted. An error names the field. When
  * the field is absent (or there is no table), the default. */
 bool args_option_boolean(lua_State *L, int arg, const char *name, bool otherwise);
-lua_Integer args_option_integer(lua_State *L, int arg, const char *name, lua_Integer otherwise,
-                                lua_Integer min, lua_Integer max);
+/* 1 … max. */
+lua_Integer args_option_count(lua_State *L, int arg, const char *name, lua_Integer otherwise,
+                              lua_Integer max);
 uint64_t args_option_duration_ns(lua_State *L, int arg, const char *name, uint64_t otherwise);
 /* The string stays valid as long as the table holds it. */
 const char *args_option_string(lua_State *L, int arg, const char *name, const char *otherwise);

@@ -270,7 +270,7 @@ int lilac_throw(lua_State *L, const char *class_name, const char *message, ...) 
     return lua_error(L);
 }
 
-/* ---- lilac.errors ------------------------------------------------------------------------------- */
+/* ---- lilac.errors ---------------------------------------------------------------------------- */
 
 static struct error *check_error(lua_State *L, int arg) {
     struct error *error = error_test(L, arg);

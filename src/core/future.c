@@ -135,7 +135,7 @@ void future_cancel(struct future *future, const struct cancel_origin *origin) {
     notify(future);
 }
 
-/* ---- await -------------------------------------------------------------------------------------- */
+/* ---- await ----------------------------------------------------------------------------------- */
 
 /* Whether the waits from `task` on lead back to `self`. */
 static bool leads_to(struct task *task, const struct task *self) {

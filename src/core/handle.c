@@ -37,7 +37,7 @@ static struct box *box_at(lua_State *L, int index) {
     return box;
 }
 
-/* ---- the end of a block ------------------------------------------------------------------------- */
+/* ---- the end of a block ---------------------------------------------------------------------- */
 
 static void handle_free(lilac_handle *handle) {
     handle->prev->next = handle->next;
@@ -63,7 +63,7 @@ void lilac_handle_close(lilac_handle *handle) {
     lilac_handle_finish(handle);
 }
 
-/* ---- boxes -------------------------------------------------------------------------------------- */
+/* ---- boxes ----------------------------------------------------------------------------------- */
 
 void *lilac_handle_new(lua_State *L, const lilac_handle_type *type) {
     struct box *box = lua_newuserdatauv(L, sizeof *box, 0);
@@ -136,7 +136,7 @@ void lilac_handle_metatable(lua_State *L, const lilac_handle_type *type, const l
     lua_pop(L, 1);
 }
 
-/* ---- the shutdown ------------------------------------------------------------------------------- */
+/* ---- the shutdown ---------------------------------------------------------------------------- */
 
 static bool is_lingering(const lilac_handle *head) {
     for (const lilac_handle *handle = head->next; handle != head; handle = handle->next)

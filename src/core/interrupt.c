@@ -26,7 +26,7 @@ static const char *signal_name(int signo) {
     return end_names[signo == end_signals[1]];
 }
 
-/* ---- the hook ----------------------------------------------------------------------------------- */
+/* ---- the hook -------------------------------------------------------------------------------- */
 
 static void on_hook(lua_State *L, lua_Debug *ar);
 
@@ -117,7 +117,7 @@ void interrupt_unplant(struct runtime *runtime, lua_State *L) {
         lua_sethook(L, NULL, 0, 0);
 }
 
-/* ---- signals ------------------------------------------------------------------------------------ */
+/* ---- signals --------------------------------------------------------------------------------- */
 
 /* The loop has not turned since the last tick: whoever runs now holds it. */
 static void on_tick(int signo, siginfo_t *info, void *context) {

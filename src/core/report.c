@@ -13,7 +13,7 @@ static struct task *current(lua_State *L) {
     return runtime_of(L)->current;
 }
 
-/* ---- tasks in words ----------------------------------------------------------------------------- */
+/* ---- tasks in words -------------------------------------------------------------------------- */
 
 void task_text_at(lua_State *L, int index, char *text, size_t size) {
     const struct task *task = task_test(L, index);
@@ -95,7 +95,7 @@ void report_push_stack(lua_State *L, struct task *task) {
         luaL_traceback(L, co, NULL, 0);
 }
 
-/* ---- tracebacks --------------------------------------------------------------------------------- */
+/* ---- tracebacks ------------------------------------------------------------------------------ */
 
 /* Pushes the value that a side table of the runtime has for the task object at `index`. */
 static void push_side(lua_State *L, int table_ref, int index) {
@@ -225,7 +225,7 @@ void report_hide_from_handlers(lua_State *L) {
     }
 }
 
-/* ---- errors in print ---------------------------------------------------------------------------- */
+/* ---- errors in print ------------------------------------------------------------------------- */
 
 /* The errors that are being printed, the innermost first: a cause may be its own cause. */
 struct shown {
@@ -340,7 +340,7 @@ void report_exception(lua_State *L, const char *message, int index, int tracebac
     lua_settop(L, top);
 }
 
-/* ---- failures that nobody took ------------------------------------------------------------------ */
+/* ---- failures that nobody took --------------------------------------------------------------- */
 
 static void report_one(lua_State *L, int index) {
     struct task *task = task_test(L, index);

@@ -16,7 +16,7 @@
 #define DRY_MS           1000
 #define MAX_TIMER_MS     (1000u * 86400u * 30u)
 
-/* ---- opening ------------------------------------------------------------------------------------ */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 const char runtime_key;
 
@@ -138,7 +138,7 @@ struct runtime *runtime_open(lua_State *L, const struct runtime_options *options
     return runtime;
 }
 
-/* ---- the loop ----------------------------------------------------------------------------------- */
+/* ---- the loop -------------------------------------------------------------------------------- */
 
 static uint64_t coarse_now_ns(void) {
     struct timespec now;
@@ -229,7 +229,7 @@ static bool turn(struct runtime *runtime) {
     return true;
 }
 
-/* ---- main and shutdown -------------------------------------------------------------------------- */
+/* ---- main and shutdown ----------------------------------------------------------------------- */
 
 static void push_deadlock(lua_State *L) {
     report_push_tasks(L);

@@ -47,7 +47,7 @@ lilac_wait *lilac_own_wait(lua_State *L) {
     return &slot_of(L)->own;
 }
 
-/* ---- creation ----------------------------------------------------------------------------------- */
+/* ---- creation -------------------------------------------------------------------------------- */
 
 /* The trampoline: [handler, function, arguments…] → results, or one error. A coroutine that dies
  * bare would skip its <close> variables; under the pcall they run, and may await. */
@@ -164,7 +164,7 @@ struct task *task_next(struct runtime *runtime, struct task *task) {
     return NULL;
 }
 
-/* ---- park and wake ------------------------------------------------------------------------------ */
+/* ---- park and wake --------------------------------------------------------------------------- */
 
 static int parked_done(lua_State *L, int status, lua_KContext context) {
     (void)status;
@@ -231,7 +231,7 @@ void lilac_refuse_second(lua_State *L, const lilac_wait *wait, const char *what)
                 first, wait->task->op->name, second);
 }
 
-/* ---- cancellation ------------------------------------------------------------------------------- */
+/* ---- cancellation ---------------------------------------------------------------------------- */
 
 static void undo_wait(struct task *task) {
     if (!task->parked_on) return; /* running or ready: raised at the next await */
@@ -391,7 +391,7 @@ void task_refuse_cycle(lua_State *L, struct task *holder) {
     if (at && !has_deadline) refuse_cycle(L, self, holder);
 }
 
-/* ---- running and ending ------------------------------------------------------------------------- */
+/* ---- running and ending ---------------------------------------------------------------------- */
 
 /* How a task ends that returned, or whose error is on top of its coroutine. A cancellation that
  * came with the result of its last await comes too late, as the result would be lost; one that the

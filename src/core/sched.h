@@ -83,7 +83,7 @@ struct task {
     bool rethrown : 1; /* raised the error of an awaited future: that traceback goes on here */
 };
 
-/* ---- futures ------------------------------------------------------------------------------------ */
+/* ---- futures --------------------------------------------------------------------------------- */
 
 /* The future (or task) at `index`, or NULL. */
 struct future *future_test(lua_State *L, int index);
@@ -139,7 +139,7 @@ void future_cancel(struct future *future, const struct cancel_origin *origin);
  * cancelled meanwhile. Asking forgets it; the cancellation itself is still pending. */
 bool task_was_deferred(struct task *task);
 
-/* ---- tasks -------------------------------------------------------------------------------------- */
+/* ---- tasks ----------------------------------------------------------------------------------- */
 
 /* The runtime of any coroutine of this state; raises when lilac is not open in it. */
 struct runtime *runtime_of(lua_State *L);

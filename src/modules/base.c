@@ -10,7 +10,7 @@
 #include "builtin.h"
 #include "coroutine.h"
 
-/* ---- pcall, xpcall ------------------------------------------------------------------------------ */
+/* ---- pcall, xpcall --------------------------------------------------------------------------- */
 
 /* The context of a protected call: how many stack slots are not results, and whether the coroutine
  * was being closed already when the call began. */
@@ -84,7 +84,7 @@ static int plain_pcall(lua_State *L) {
     return plain_done(L, status, 0);
 }
 
-/* ---- require ------------------------------------------------------------------------------------ */
+/* ---- require --------------------------------------------------------------------------------- */
 
 /* require(name): the stock one, but the searchers and the loader may await. Upvalue 1 is the table
  * `package`; upvalue 2 is the function of lua/lilac/loader.lua, once it was needed.
@@ -176,7 +176,7 @@ static int base_require(lua_State *L) {
     return require_step(L, LUA_OK, ENTERED);
 }
 
-/* ---- os.exit ------------------------------------------------------------------------------------ */
+/* ---- os.exit --------------------------------------------------------------------------------- */
 
 /* os.exit([code [, close]]): begins the shutdown and unwinds the running task, so that its <close>
  * variables run as those of all others do. Upvalue 1 is the stock function. */

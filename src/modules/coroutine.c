@@ -31,7 +31,7 @@ static bool is_active(lua_State *co) {
     return *slot_of(co) != &runtime_of(co)->root;
 }
 
-/* ---- the trampoline ----------------------------------------------------------------------------- */
+/* ---- the trampoline -------------------------------------------------------------------------- */
 
 static const char tracebacks_key;
 
@@ -110,7 +110,7 @@ static int co_create(lua_State *L) {
     return 1;
 }
 
-/* ---- resume ------------------------------------------------------------------------------------- */
+/* ---- resume ---------------------------------------------------------------------------------- */
 
 /* Results of the three kinds of resume, when the coroutine has yielded or ended. */
 static int resumed(lua_State *L, lua_State *co, int status, int count, enum resume_kind kind) {
@@ -229,7 +229,7 @@ static int co_wrap(lua_State *L) {
     return 1;
 }
 
-/* ---- yield and close ---------------------------------------------------------------------------- */
+/* ---- yield and close ------------------------------------------------------------------------- */
 
 static int yield_done(lua_State *L, int status, lua_KContext context) {
     (void)status;

@@ -35,7 +35,7 @@ static lua_State *thread_argument(lua_State *L, int *arg) {
     return is_other ? lua_tothread(L, 1) : L;
 }
 
-/* ---- levels ------------------------------------------------------------------------------------- */
+/* ---- levels ---------------------------------------------------------------------------------- */
 
 static lua_CFunction stock_getinfo, stock_getlocal, stock_setlocal;
 
@@ -64,7 +64,7 @@ static int debug_setlocal(lua_State *L) {
     return call_stock(L, stock_setlocal);
 }
 
-/* ---- traceback ---------------------------------------------------------------------------------- */
+/* ---- traceback ------------------------------------------------------------------------------- */
 
 /* The bottom level of a thread, the trampoline not counted; -1: none. */
 static int last_level(lua_State *co) {
@@ -144,7 +144,7 @@ static int debug_traceback(lua_State *L) {
     return 1;
 }
 
-/* ---- opening ------------------------------------------------------------------------------------ */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 /* Replaces a function of the library, which is on top of the stack; returns the stock one, whatever
  * stood there. */

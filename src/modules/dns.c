@@ -94,7 +94,7 @@ static int lookup_park(lua_State *L, struct lookup *lookup, int status, const li
     return lookup_done(L, &lookup->wait);
 }
 
-/* ---- getaddrinfo -------------------------------------------------------------------------------- */
+/* ---- getaddrinfo ----------------------------------------------------------------------------- */
 
 /* Appends {address=, family=, port=} to the array on top of the stack. */
 static void push_address(lua_State *L, const union address *address) {
@@ -167,7 +167,7 @@ static int dns_getaddrinfo(lua_State *L) {
     return lookup_park(L, lookup, status, &getaddrinfo_op);
 }
 
-/* ---- getnameinfo -------------------------------------------------------------------------------- */
+/* ---- getnameinfo ----------------------------------------------------------------------------- */
 
 static int push_names(lua_State *L) {
     struct lookup *lookup = lua_touserdata(L, 1);

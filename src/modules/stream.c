@@ -28,7 +28,7 @@ static int stream_raise(lua_State *L, const struct stream *stream, const char *o
     return lilac_raise(L, status, "%s %s", op, subject);
 }
 
-/* ---- reading: what has arrived, and for whom ---------------------------------------------------- */
+/* ---- reading: what has arrived, and for whom ------------------------------------------------- */
 
 enum answer { ANSWER_NONE, ANSWER_BYTES, ANSWER_TOO_LONG, ANSWER_END };
 
@@ -121,7 +121,7 @@ void stream_ended(struct stream *stream, int status) {
     reader_wake(stream);
 }
 
-/* ---- reading: the reader ------------------------------------------------------------------------ */
+/* ---- reading: the reader --------------------------------------------------------------------- */
 
 /* Pushes the first `size` bytes, without the last `dropped`, and takes them out. */
 static int push_received(lua_State *L, struct stream *stream, size_t size, size_t dropped) {
@@ -323,7 +323,7 @@ static int stream_lines(lua_State *L) {
     return 1;
 }
 
-/* ---- writing: the queue ------------------------------------------------------------------------- */
+/* ---- writing: the queue ---------------------------------------------------------------------- */
 
 static size_t stream_unsent(const struct stream *stream) {
     return (size_t)(stream->accepted - stream->sent);
@@ -411,7 +411,7 @@ static int stream_put(struct stream *stream, const uv_buf_t *bufs, unsigned coun
     return stream->write_status;
 }
 
-/* ---- writing: the writer ------------------------------------------------------------------------ */
+/* ---- writing: the writer --------------------------------------------------------------------- */
 
 /* Raises the error that ended the sending direction, if any. */
 static void writer_check(lua_State *L, const struct stream *stream, const char *op) {
@@ -504,7 +504,7 @@ static int stream_shutdown(lua_State *L) {
     return shutdown_done(L, NULL);
 }
 
-/* ---- names -------------------------------------------------------------------------------------- */
+/* ---- names ----------------------------------------------------------------------------------- */
 
 static int stream_peername(lua_State *L) {
     struct stream *stream = stream_check(L, "peername");
@@ -524,7 +524,7 @@ static int stream_tostring(lua_State *L) {
     return 1;
 }
 
-/* ---- the end ------------------------------------------------------------------------------------ */
+/* ---- the end --------------------------------------------------------------------------------- */
 
 static void stream_on_close(lilac_handle *handle) {
     struct stream *stream = (struct stream *)handle;

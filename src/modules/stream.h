@@ -104,7 +104,7 @@ void stream_prepare(lua_State *L);
 struct stream *stream_new(lua_State *L, const struct stream_ops *ops, size_t limit);
 void stream_opened(struct stream *stream);
 
-/* ---- reported by the transport; plain C ---------------------------------------------------------- */
+/* ---- reported by the transport; plain C ------------------------------------------------------ */
 
 /* Bytes have arrived; they are copied. */
 void stream_received(struct stream *stream, const char *bytes, size_t size);
@@ -124,7 +124,7 @@ void stream_sent(struct stream *stream, int status);
 /* The sending direction has ended. */
 void stream_shut(struct stream *stream, int status);
 
-/* ---- operations of transports that are a uv_stream_t: uv_stream.c ------------------------------------------ */
+/* ---- operations of transports that are a uv_stream_t: uv_stream.c ---------------------------- */
 
 int stream_uv_start(struct stream *stream);
 void stream_uv_stop(struct stream *stream);

@@ -34,12 +34,12 @@ struct tcp_options {
 static struct tcp_options check_options(lua_State *L, int arg) {
     struct tcp_options options = {
         .nodelay = args_option_boolean(L, arg, "nodelay", true),
-        .limit = (size_t)args_option_integer(L, arg, "limit", STREAM_LIMIT, 1, INT32_MAX)};
+        .limit = (size_t)args_option_count(L, arg, "limit", STREAM_LIMIT, INT32_MAX)};
     if (!lua_istable(L, arg)) return options;
     if (lua_getfield(L, arg, "keepalive") == LUA_TBOOLEAN) {
         options.keepalive_s = lua_toboolean(L, -1) ? DEFAULT_KEEPALIVE_S : 0;
     } else {
-        options.keepalive_s = (int)args_option_integer(L, arg, "keepalive", 0, 1, INT16_MAX);
+        options.keepalive_s = (int)args_option_count(L, arg, "keepalive", 0, INT16_MAX);
     }
     lua_pop(L, 1);
     return options;
@@ -49,7 +49,7 @@ static int check_port(lua_State *L, int arg, int min) {
     return (int)args_integer(L, arg, "port", min, UINT16_MAX);
 }
 
-/* ---- the transport ------------------------------------------------------------------------------ */
+/* ---- the transport --------------------------------------------------------------------------- */
 
 /* A peer that reads nothing gets so long to take what is left for it. */
 static void tcp_linger(struct stream *stream) {
@@ -86,7 +86,7 @@ static const struct stream_ops tcp_ops = {.start = stream_uv_start,
                                           .sockname = tcp_sockname,
                                           .subject = tcp_subject};
 
-/* ---- connect ------------------------------------------------------------------------------------ */
+/* ---- connect --------------------------------------------------------------------------------- */
 
 static void on_connect(uv_connect_t *request, int status) {
     struct stream *stream = container_of(request, struct stream, request.connect);
@@ -156,7 +156,7 @@ static int tcp_connect(lua_State *L) {
     return lilac_park(L, &stream->reader, &connect_op);
 }
 
-/* ---- Listener ----------------------------------------------------------------------------------- */
+/* ---- Listener -------------------------------------------------------------------------------- */
 
 struct listener {
     lilac_handle handle; /* first */
@@ -315,7 +315,7 @@ static int listener_tostring(lua_State *L) {
     return 1;
 }
 
-/* ---- listen ------------------------------------------------------------------------------------- */
+/* ---- listen ---------------------------------------------------------------------------------- */
 
 /* Makes a socket that listens on the listener's address, and puts in the port that it got. 0 or a
  * libuv code; listener->fd is -1 or open in either case. Accepted sockets inherit its options. */
@@ -347,7 +347,7 @@ static int tcp_listen(lua_State *L) {
     union address address = address_check(L, 1, check_port(L, 2, 0));
     args_options(L, 3, known);
     struct tcp_options options = check_options(L, 3);
-    int backlog = (int)args_option_integer(L, 3, "backlog", DEFAULT_BACKLOG, 1, INT32_MAX);
+    int backlog = (int)args_option_count(L, 3, "backlog", DEFAULT_BACKLOG, INT32_MAX);
     bool reuse_port = args_option_boolean(L, 3, "reuse_port", false);
     struct listener *listener = lilac_handle_new(L, &listener_type);
     listener->address = address;
