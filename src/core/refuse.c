@@ -5,27 +5,34 @@
 
 #include "runtime.h"
 
-/* Pushes the name under which a function stands in a loaded module ("table.sort"), or nothing. */
+/* Looks for a function in the module on top of the stack, whose name is below it. Makes its name
+ * ("table.sort") the value at `best` when it is shorter than that. */
+static void look_into_module(lua_State *L, int function, int best) {
+    int module = lua_gettop(L);
+    const char *prefix = lua_tostring(L, module - 1);
+    for (lua_pushnil(L); lua_next(L, module); lua_settop(L, module + 1)) {
+        if (lua_type(L, -2) != LUA_TSTRING || !lua_rawequal(L, -1, function)) continue;
+        if (strcmp(prefix, "_G") == 0)
+            lua_pushvalue(L, -2);
+        else
+            lua_pushfstring(L, "%s.%s", prefix, lua_tostring(L, -2));
+        if (!lua_toboolean(L, best) || lua_rawlen(L, -1) < lua_rawlen(L, best))
+            lua_replace(L, best);
+    }
+}
+
+/* Pushes the shortest name under which a function stands in a loaded module, or nothing. */
 static bool push_global_name(lua_State *L, int function) {
     function = lua_absindex(L, function);
-    int top = lua_gettop(L);
+    lua_pushboolean(L, 0);
+    int best = lua_gettop(L), loaded = best + 1;
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
-    for (lua_pushnil(L); lua_next(L, top + 1); lua_settop(L, top + 2)) {
-        if (!lua_istable(L, -1) || lua_type(L, -2) != LUA_TSTRING) continue;
-        for (lua_pushnil(L); lua_next(L, top + 3); lua_pop(L, 1)) {
-            if (lua_type(L, -2) != LUA_TSTRING || !lua_rawequal(L, -1, function)) continue;
-            const char *module = lua_tostring(L, top + 2), *name = lua_tostring(L, -2);
-            if (strcmp(module, "_G") == 0)
-                lua_pushstring(L, name);
-            else
-                lua_pushfstring(L, "%s.%s", module, name);
-            lua_replace(L, top + 1);
-            lua_settop(L, top + 1);
-            return true;
-        }
-    }
-    lua_settop(L, top);
-    return false;
+    for (lua_pushnil(L); lua_next(L, loaded); lua_settop(L, loaded + 1))
+        if (lua_istable(L, -1) && lua_type(L, -2) == LUA_TSTRING)
+            look_into_module(L, function, best);
+    bool found = lua_toboolean(L, best);
+    lua_settop(L, found ? best : best - 1);
+    return found;
 }
 
 /* Pushes the name of the blocking function at the top of L's stack: "sleep". */
@@ -78,7 +85,7 @@ static int keep_error(lua_State *L) {
  * the handler with it again, and then again, until the stack overflows. */
 static void skip_handler(lua_State *L) {
     lua_Debug ar;
-    for (int level = 1; lua_getstack(L, level, &ar); level++) {
+    for (int level = 0; lua_getstack(L, level, &ar); level++) {
         lua_getinfo(L, "f", &ar);
         bool is_xpcall = lua_tocfunction(L, -1) == runtime_of(L)->xpcall;
         lua_pop(L, 1);
@@ -135,7 +142,7 @@ void refuse_unyieldable(lua_State *L) {
         found = push_obstacle(L, &ar);
     }
     if (!found) lua_pushstring(L, message_handler);
-    if (strcmp(lua_tostring(L, -1), message_handler) == 0) skip_handler(L);
+    if (strcmp(lua_tostring(L, -1), message_handler) == 0) skip_handler(at);
     lilac_throw(L, "InvalidStateError",
                 "%s: cannot await inside %s, which Lua cannot suspend; await before or after it",
                 operation, lua_tostring(L, -1));
