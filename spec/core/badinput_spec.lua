@@ -13,8 +13,8 @@ local function batch(number)
   local seed = os.getenv "LILAC_SEED" or os.time() % 1000000
   local report = os.tmpname()
   local command = ("RES_OPTIONS='timeout:1 attempts:1' timeout -s KILL %d %s --grace 1 "
-    .. "spec/support/badinput.lua %s %g %d %d 2>%s"):format(LIMIT, LILAC, seed, STRESS and 0.5 or 0.05,
-    number, BATCHES, report)
+    .. "spec/support/badinput.lua %s %g %d %d 2>%s"):format(LIMIT, LILAC, seed,
+    STRESS and 0.5 or 0.05, number, BATCHES, report)
   -- A full collection before every resume is for others.
   local pipe = assert(io.popen("LILAC_STRESS= " .. command))
   local last
@@ -24,8 +24,8 @@ local function batch(number)
   local text = file:read "a"
   file:close()
   os.remove(report)
-  assert(status == 0, ("%s\nLILAC_SEED=%s: %s %d at %s\n%s"):format(command, seed, kind, status, last,
-    text:sub(1, 4000)))
+  assert(status == 0, ("%s\nLILAC_SEED=%s: %s %d at %s\n%s"):format(command, seed, kind, status,
+    last, text:sub(1, 4000)))
 end
 
 describe("a wrong argument", function()

@@ -54,8 +54,9 @@ local function methods(object)
 end
 
 local net = lilac.net
-local _ = lilac.wait, lilac.as_completed, lilac.generator -- loads them
-for _, name in ipairs { "sleep", "gather", "wait", "wait_for", "shield", "timeout", "move_on_after" } do
+for _, name in ipairs { "sleep", "gather", "wait", "wait_for", "shield", "timeout",
+  "move_on_after" } do
+  local _ = lilac[name] -- loads it
   wrap(lilac, name)
 end
 wrap(net, "connect")
@@ -138,8 +139,10 @@ local function synchronise()
     end,
     function()
       local _ <close> = semaphore:acquire()
-      local _ <close> = lock:acquire()
-      event:set()
+      do
+        local _ <close> = lock:acquire()
+        event:set()
+      end
       barrier:wait()
     end,
     function()

@@ -104,7 +104,9 @@ local function add_targets()
     add_functions(kind .. " meta ", meta, kind)
     local methods = meta.__index
     if type(methods) == "function" then _, methods = debug.getupvalue(methods, 1) end
-    if type(methods) == "table" and methods ~= meta then add_functions(kind .. ":", methods, kind) end
+    if type(methods) == "table" and methods ~= meta then
+      add_functions(kind .. ":", methods, kind)
+    end
   end
 end
 
@@ -148,7 +150,8 @@ end
 local shapes = { -- the bad value is V, an object of the method's class S
   { "V" }, { "V", 0.001 }, { "V", noop }, { "S", "V" }, { "S", "V", "V" }, { "S", noop, "V" },
   { "S", 1, "V" }, { 0.001, "V" }, { noop, "V" }, { "a", "V" }, { { noop }, "V" },
-  { "127.0.0.1", 0, "V" }, { "127.0.0.1", 0, noop, "V" }, { 0.001, noop, "V" }, { noop, 0.001, "V" },
+  { "127.0.0.1", 0, "V" }, { "127.0.0.1", 0, noop, "V" }, { 0.001, noop, "V" },
+  { noop, 0.001, "V" },
   { "127.0.0.1", "V" }, { "OSError", "V" }, { "OSError", "a", "V" }, { "S" }, {},
 }
 

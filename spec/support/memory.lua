@@ -177,9 +177,11 @@ for round = 1, WARM_UP + ROUNDS do
 end
 local after = measure()
 local text = ("%s: Lua %.0f → %.0f KiB, RSS %d → %d KiB, %d → %d files, %d → %d tasks"):format(what,
-  before.lua, after.lua, before.rss, after.rss, before.files, after.files, before.tasks, after.tasks)
+  before.lua, after.lua, before.rss, after.rss, before.files, after.files, before.tasks,
+  after.tasks)
 print(text)
 local is_flat = after.lua - before.lua < LUA_SLACK and after.files <= before.files
   and after.tasks <= before.tasks
-local is_small = os.getenv "SANITIZED" or after.rss - before.rss < RSS_SLACK -- ASan keeps what is freed
+-- ASan keeps what is freed.
+local is_small = os.getenv "SANITIZED" or after.rss - before.rss < RSS_SLACK
 os.exit(is_flat and is_small and 0 or 1)
