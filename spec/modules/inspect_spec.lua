@@ -5,7 +5,7 @@ describe("dump", function()
     local child = run [[
       local lilac = require "lilac"
       lilac.create_task(function() lilac.Event():wait() end).name = "waiter"
-      lilac.sleep(0)
+      lilac.sleep(0.01)
       lilac.dump()
       os.exit(0)
     ]]
