@@ -82,32 +82,40 @@ static int last_level(lua_State *co) {
     return is_trampoline(co, below) ? below - 1 : below;
 }
 
-/* Pushes the lines of levels `first` to the bottom, without the heading and the trampoline. */
-static void push_lines(lua_State *L, lua_State *co, int first) {
-    luaL_traceback(L, co, NULL, first);
-    const char *lines = strchr(lua_tostring(L, -1), '\n');
-    const char *end = lines ? lines + strlen(lines) : NULL;
-    if (lines && is_trampoline(co, last_level(co) + 1)) end = strrchr(lines, '\n');
-    lua_pushlstring(L, lines ? lines : "", (size_t)(end - lines));
+/* Replaces the traceback on top of the stack by its lines, without the heading and the last `less`. */
+static void keep_lines(lua_State *L, int less) {
+    const char *text = lua_tostring(L, -1), *lines = strchr(text, '\n');
+    const char *end = text + strlen(text);
+    for (; lines && less > 0; less--)
+        while (*--end != '\n') continue;
+    lua_pushlstring(L, lines ? lines : "", lines ? (size_t)(end - lines) : 0);
     lua_remove(L, -2);
 }
 
 void debug_push_traceback(lua_State *L, lua_State *co, int level) {
-    static const char heading[] = "stack traceback:";
-    int last = last_level(co), skipped = last - level - FIRST_LEVELS - LAST_LEVELS + 1;
     luaL_checkstack(L, 8, "traceback");
-    lua_pushstring(L, heading);
-    if (level < 0 || level > last) return;
-    push_lines(L, co, level);
-    if (skipped > 0) {
-        const char *lines = lua_tostring(L, -1), *gap = strstr(lines, "\n\t...");
-        lua_pushlstring(L, lines, (size_t)(gap - lines));
-        lua_replace(L, -2);
-        lua_pushfstring(L, "\n\t...\t(skipping %d levels)", skipped);
-        push_lines(L, co, last - LAST_LEVELS + 1);
-        lua_concat(L, 3);
+    int last = last_level(co), shown = FIRST_LEVELS + LAST_LEVELS;
+    luaL_traceback(L, co, NULL, level);
+    if (!is_trampoline(co, last + 1) || level < 0 || level > last + 1) return;
+    if (last - level < shown) { /* without the trampoline, no level is to be skipped */
+        keep_lines(L, 1);
+        lua_pushliteral(L, "stack traceback:");
+        lua_insert(L, -2);
+        lua_concat(L, 2);
+        return;
     }
-    lua_concat(L, 2);
+    /* The last levels are others, and luaL_traceback has skipped one that it would not. */
+    const char *text = lua_tostring(L, -1);
+    lua_pushlstring(L, text, (size_t)(strstr(text, "\n\t...") - text));
+    lua_remove(L, -2);
+    int skipped = last - level - shown + 1;
+    if (skipped > 1)
+        lua_pushfstring(L, "\n\t...\t(skipping %d levels)", skipped - 1); /* as it counts */
+    else
+        lua_pushliteral(L, "");
+    luaL_traceback(L, co, NULL, skipped > 1 ? last - LAST_LEVELS + 1 : level + FIRST_LEVELS);
+    keep_lines(L, 1);
+    lua_concat(L, 3);
 }
 
 /* Removes the first `count` lines below the heading of the traceback on top of the stack. */
