@@ -36,6 +36,18 @@ describe("a wrong argument", function()
   end
 end)
 
+describe("a host name", function()
+  it("that contains a zero byte is refused, and not cut there", function()
+    local host = "127.0.0.1\0.example.org"
+    for _, fn in ipairs { lilac.net.connect, lilac.net.listen, lilac.tcp.connect, lilac.tcp.listen,
+      lilac.dns.getaddrinfo, lilac.dns.getnameinfo } do
+      local ok, err = pcall(fn, host, 1)
+      assert.is_false(ok)
+      assert.matches("bad argument #1", err, 1, true)
+    end
+  end)
+end)
+
 describe("an option", function()
   local function refuses(option, fn, ...)
     local ok, err = pcall(fn, ...)

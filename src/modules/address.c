@@ -12,7 +12,7 @@ bool address_parse(union address *address, const char *host, int port) {
 union address address_check(lua_State *L, int arg, int port) {
     union address address;
     const char *host = luaL_checkstring(L, arg);
-    if (!address_parse(&address, host, port)) {
+    if (strlen(host) != lua_rawlen(L, arg) || !address_parse(&address, host, port)) {
         luaL_argerror(L, arg, lua_pushfstring(L, "numeric address expected, got '%s'", host));
     }
     return address;

@@ -151,6 +151,9 @@ static int dns_getaddrinfo(lua_State *L) {
     lua_Integer port = service ? lua_tointegerx(L, 2, &is_port) : 0;
     union address address;
     luaL_argcheck(L, host || service, 1, "host expected, as there is no service");
+    luaL_argcheck(L, !host || strlen(host) == lua_rawlen(L, 1), 1, "host contains a zero byte");
+    luaL_argcheck(L, !service || strlen(service) == lua_rawlen(L, 2), 2,
+                  "service contains a zero byte");
     luaL_argcheck(L, !is_port || (port >= 0 && port <= UINT16_MAX), 2, "port must be 0 to 65535");
     struct addrinfo hints = check_hints(L, 3);
     lilac_checkpoint(L);
