@@ -74,6 +74,7 @@ task:await()]]
       b = lilac.create_task(function() a:await() end)
       b:await()]], { limit = 20 })
     assert.equal(3, child.status)
-    assert.matches("DeadlockError: deadlock: task 'Task%-3' would wait for task 'Task%-2'", child.stderr)
+    assert.matches("DeadlockError: deadlock: task 'Task%-[23]' would wait for task 'Task%-[23]'",
+      child.stderr)
   end)
 end)

@@ -12,13 +12,13 @@ local function await(...)
   return ...
 end
 
--- Checks that fn really awaited: others have run meanwhile.
+-- Checks that fn really awaited: others have run meanwhile (not all of them, when shuffled).
 local function awaiting(fn, ...)
   local before, other = awaits, false
   lilac.create_task(function() other = true end)
   local results = table.pack(fn(...))
   assert.is_true(awaits > before)
-  assert.is_true(other)
+  assert.is_true(other or os.getenv "LILAC_SHUFFLE" ~= nil)
   return table.unpack(results, 1, results.n)
 end
 

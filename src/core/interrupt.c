@@ -1,6 +1,7 @@
 #include "interrupt.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -16,14 +17,16 @@
 #define TICK_NS     10000000 /* a task that computes is looked at so often, while watched */
 #define TICK_SIGNAL (SIGRTMIN + 7)
 
-static const int end_signals[] = {SIGINT, SIGTERM};
-static const char *const end_names[] = {"SIGINT", "SIGTERM"};
+static const int end_signals[] = {SIGINT, SIGTERM, SIGPIPE};
+static const char *const end_names[] = {"SIGINT", "SIGTERM", "SIGPIPE"};
 #define END_SIGNALS (sizeof end_signals / sizeof *end_signals)
 
 static struct runtime *volatile signal_owner;
 
 static const char *signal_name(int signo) {
-    return end_names[signo == end_signals[1]];
+    size_t i = 0;
+    while (end_signals[i] != signo) i++;
+    return end_names[i];
 }
 
 /* ---- the hook -------------------------------------------------------------------------------- */
@@ -136,16 +139,31 @@ static void set_ticking(struct interrupt *interrupt, bool on) {
     if (interrupt->has_timer) timer_settime(interrupt->timer, 0, &interval, NULL);
 }
 
+static void end_by(struct runtime *runtime, int signo) {
+    runtime->interrupt.signal = signo;
+    uv_async_send(&runtime->wakeup);
+    set_ticking(&runtime->interrupt, true); /* main may be computing */
+}
+
+/* Whether a SIGPIPE means that nobody reads stdout any more, which `print` does not tell: the program
+ * ends then, as any filter. All other broken pipes are errors of those who write. */
+static bool is_end_of_stdout(struct interrupt *interrupt) {
+    struct pollfd out = {.fd = STDOUT_FILENO};
+    if (interrupt->stdout_broken || interrupt->old_end[2].sa_handler == SIG_IGN) return false;
+    interrupt->stdout_broken = poll(&out, 1, 0) > 0 && (out.revents & POLLERR);
+    return interrupt->stdout_broken;
+}
+
 static void on_end_signal(int signo) {
     int saved_errno = errno;
     struct runtime *runtime = signal_owner;
-    if (!runtime || runtime->interrupt.signals++ > 0) {
+    if (signo == SIGPIPE) {
+        if (runtime && is_end_of_stdout(&runtime->interrupt)) end_by(runtime, signo);
+    } else if (!runtime || runtime->interrupt.signals++ > 0) {
         signal(signo, SIG_DFL);
         raise(signo);
     } else {
-        runtime->interrupt.signal = signo;
-        uv_async_send(&runtime->wakeup);
-        set_ticking(&runtime->interrupt, true); /* main may be computing */
+        end_by(runtime, signo);
     }
     errno = saved_errno;
 }
@@ -167,11 +185,6 @@ void interrupt_dump(struct runtime *runtime, lua_State *L) {
     runtime->interrupt.dump = 0;
     if (runtime->interrupt.watches == 0) set_ticking(&runtime->interrupt, false);
     report_dump(L);
-}
-
-/* Not SIG_IGN, which child processes would inherit. */
-static void on_broken_pipe(int signo) {
-    (void)signo;
 }
 
 void interrupt_take_signal(struct runtime *runtime) {
@@ -220,9 +233,7 @@ void interrupt_open(struct runtime *runtime) {
     interrupt->has_timer = timer_create(CLOCK_MONOTONIC, &event, &interrupt->timer) == 0;
     if (signal_owner) return;
     signal_owner = runtime;
-    action = (struct sigaction){.sa_flags = SA_RESTART, .sa_handler = on_broken_pipe};
-    sigaction(SIGPIPE, &action, &interrupt->old_pipe);
-    action.sa_handler = on_dump_signal;
+    action = (struct sigaction){.sa_flags = SA_RESTART, .sa_handler = on_dump_signal};
     sigaction(SIGQUIT, &action, &interrupt->old_quit);
     action.sa_handler = on_end_signal;
     for (size_t i = 0; i < END_SIGNALS; i++)
@@ -235,7 +246,6 @@ void interrupt_close(struct runtime *runtime) {
     interrupt->has_timer = false;
     if (signal_owner != runtime) return;
     signal_owner = NULL;
-    sigaction(SIGPIPE, &interrupt->old_pipe, NULL);
     sigaction(SIGQUIT, &interrupt->old_quit, NULL);
     for (size_t i = 0; i < END_SIGNALS; i++)
         sigaction(end_signals[i], &interrupt->old_end[i], NULL);

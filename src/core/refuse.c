@@ -21,13 +21,20 @@ static void look_into_module(lua_State *L, int function, int best) {
     }
 }
 
-/* Pushes the shortest name under which a function stands in a loaded module, or nothing. */
+/* Pushes the name under which a function stands in a loaded module, or nothing: first that of stock
+ * Lua, as others may export it too, else the shortest. */
 static bool push_global_name(lua_State *L, int function) {
+    static const char *const stock[] = {"_G", "table", "string", "io", "os", "utf8", "debug", NULL};
     function = lua_absindex(L, function);
     lua_pushboolean(L, 0);
     int best = lua_gettop(L), loaded = best + 1;
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
-    for (lua_pushnil(L); lua_next(L, loaded); lua_settop(L, loaded + 1))
+    for (int i = 0; stock[i] && !lua_toboolean(L, best); i++, lua_settop(L, loaded)) {
+        lua_pushstring(L, stock[i]);
+        if (lua_getfield(L, loaded, stock[i]) == LUA_TTABLE) look_into_module(L, function, best);
+    }
+    bool is_stock = lua_toboolean(L, best);
+    for (lua_pushnil(L); !is_stock && lua_next(L, loaded); lua_settop(L, loaded + 1))
         if (lua_istable(L, -1) && lua_type(L, -2) == LUA_TSTRING)
             look_into_module(L, function, best);
     bool found = lua_toboolean(L, best);

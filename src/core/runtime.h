@@ -39,6 +39,7 @@ struct interrupt {
     volatile sig_atomic_t signals; /* so many have: the second one ends the process */
     volatile sig_atomic_t dump;    /* SIGQUIT has arrived */
     sig_atomic_t last_turn;
+    bool stdout_broken; /* and it is known */
     unsigned watches;
     bool has_timer;
     timer_t timer;
@@ -46,7 +47,7 @@ struct interrupt {
     lua_State *volatile planted_in;  /* where the hook is planted, and what it stands in for */
     lua_Hook hook;
     int hook_mask, hook_count;
-    struct sigaction old_pipe, old_quit, old_end[2];
+    struct sigaction old_quit, old_end[3];
 };
 
 struct runtime {
