@@ -55,7 +55,8 @@ describe("the command line", function()
   end)
 
   it("requires modules with -l, also under another name", function()
-    assert.equal("true\ttrue\n", (shell "$L -lstring -l m=math -e 'print(string.rep ~= nil, m == math)'"))
+    assert.equal("true\ttrue\n",
+      (shell "$L -lstring -l m=math -e 'print(string.rep ~= nil, m == math)'"))
     local output, status = shell "$L -l nosuchmodule -e 'print(1)'"
     assert.equal(1, status)
     assert.matches("module 'nosuchmodule' not found", output)
@@ -132,7 +133,8 @@ describe("the environment", function()
   end)
 
   it("gives LUA_PATH and LUA_CPATH, with ;; for the default", function()
-    assert.equal("x\ty\n", (shell "LUA_PATH=x LUA_CPATH=y $L -e 'print(package.path, package.cpath)'"))
+    assert.equal("x\ty\n",
+      (shell "LUA_PATH=x LUA_CPATH=y $L -e 'print(package.path, package.cpath)'"))
     assert.matches("^a;.*;b\n$", (shell "LUA_PATH='a;;b' $L -e 'print(package.path)'"))
     assert.equal("z\n", (shell "LUA_PATH_5_4=z LUA_PATH=x $L -e 'print(package.path)'"))
   end)
@@ -279,7 +281,8 @@ describe("os.exit", function()
   end
 
   it("prints nothing of its own, wherever it unwinds", function()
-    assert.equal("", exits(5, "lilac.gather(function() os.exit(5) end, function() lilac.sleep(9) end)"))
+    assert.equal("",
+      exits(5, "lilac.gather(function() os.exit(5) end, function() lilac.sleep(9) end)"))
     assert.equal("", exits(5, "lilac.create_task(function() os.exit(5) end):await()"))
   end)
 
@@ -349,16 +352,52 @@ describe("the standard descriptors", function()
   end)
 end)
 
+describe("a filter whose output nobody reads any more", function()
+  local function piped(code, reader)
+    return (shell(("{ timeout -s KILL 20 $L -e %s; echo $? >&2; } | %s"):format(quote(PRE .. code),
+      reader or "head -n 1")))
+  end
+
+  it("ends by SIGPIPE, though print tells of no error", function()
+    assert.equal("1\n141\n", piped "while true do print(1) end")
+  end)
+
+  it("is cancelled first, whichever task prints", function()
+    assert.equal("1\nCancelledError: cancelled by SIGPIPE\n141\n", piped [[
+      local _ <close> = setmetatable({}, { __close = function(_, err)
+        io.stderr:write(tostring(err), "\n")
+      end })
+      lilac.create_task(function() while true do print(1) lilac.sleep(0) end end)
+      lilac.sleep(99)]])
+  end)
+
+  it("goes on where SIGPIPE was ignored from the start", function()
+    assert.equal("1\n0\n", (shell [[trap '' PIPE
+      { $L -e 'for _ = 1, 1e5 do print(1) end'; echo $? >&2; } | head -n 1]]))
+  end)
+
+  it("is not meant by a broken pipe that is not its output", function()
+    local output, status = lua [[
+      local pipe = io.popen("exec true", "w")
+      os.execute "sleep 0.05"
+      print((select(2, pipe:write("x"):flush())))
+      print "goes on"]]
+    assert.equal("Broken pipe\ngoes on\n", output)
+    assert.equal(0, status)
+  end)
+end)
+
 describe("stock Lua", function()
   it("loads Debian's C modules", function()
     assert.equal("[1,2]\n", (lua "print(require 'cjson'.encode({1, 2}))"))
-    assert.equal("3\n", (lua "local l = require 'lpeg' print(l.match(l.R '09' ^ 1 / tonumber, '3x'))"))
+    assert.equal("3\n",
+      (lua "local l = require 'lpeg' print(l.match(l.R '09' ^ 1 / tonumber, '3x'))"))
     assert.equal("directory\n", (lua "print(require 'lfs'.attributes('/').mode)"))
   end)
 
   it("has its coroutine, debug and io libraries whole", function()
-    local names = [[for _, lib in ipairs {"coroutine", "debug", "io", "os", "string", "table", "math",
-      "utf8", "package"} do for k in pairs(_G[lib]) do io.write(lib, ".", k, "\n") end end
+    local names = [[for _, lib in ipairs {"coroutine", "debug", "io", "os", "string", "table",
+      "math", "utf8", "package"} do for k in pairs(_G[lib]) do io.write(lib, ".", k, "\n") end end
       for k in pairs(_G) do io.write(k, "\n") end]]
     local function sorted(text)
       local lines = {}

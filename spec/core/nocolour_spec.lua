@@ -1,5 +1,7 @@
--- No colours: an await works in any Lua function, wherever it is called from; where Lua cannot suspend,
--- the error says what is in the way, also when it would not have had to wait.
+-- No colours: an await works in any Lua function, wherever it is called from; where Lua cannot
+-- suspend, the error says what is in the way, also when it would not have had to wait.
+
+-- luacheck: ignore 512 (loops that are left at once)
 
 local lilac = require "lilac"
 local raises = require "spec.support.raises"
@@ -39,9 +41,10 @@ describe("an await", function()
   it("works inside every metamethod of an operator", function()
     local meta = {}
     local t = setmetatable({}, meta)
-    local function set(event) meta["__" .. event] = function() return await(event == "eq" or event) end end
     for _, event in ipairs { "add", "sub", "mul", "div", "mod", "pow", "unm", "idiv", "band", "bor",
-      "bxor", "shl", "shr", "bnot", "concat", "len", "eq", "lt", "le", "index", "call" } do set(event) end
+      "bxor", "shl", "shr", "bnot", "concat", "len", "eq", "lt", "le", "index", "call" } do
+      meta["__" .. event] = function() return await(event == "eq" or event) end
+    end
     awaiting(function()
       assert.equal("add", t + 1)
       assert.equal("sub", 1 - t)
@@ -87,7 +90,10 @@ describe("an await", function()
   it("works inside a __close handler at the normal end, after break and after return", function()
     local log = {}
     local function guard(name)
-      return setmetatable({}, { __close = function(_, err) log[#log + 1] = await(name) .. tostring(err) end })
+      return setmetatable({}, { __close = function(_, err)
+        local text = await(name)
+        log[#log + 1] = text .. tostring(err)
+      end })
     end
     awaiting(function()
       do local _ <close> = guard "a" end
@@ -106,7 +112,12 @@ describe("an await", function()
 
   it("works inside a __close handler while an error unwinds", function()
     local log = {}
-    local function guard() return setmetatable({}, { __close = function(_, err) log[#log + 1] = await(err) end }) end
+    local function guard()
+      return setmetatable({}, { __close = function(_, err)
+        await()
+        log[#log + 1] = err
+      end })
+    end
     local ok, err = awaiting(pcall, function()
       local _ <close> = guard()
       local _ <close> = guard()
@@ -161,7 +172,7 @@ describe("an await", function()
     end)
   end)
 
-  it("works inside the callbacks of C that Lua can suspend: string.gmatch and lfs.dir in a for", function()
+  it("works in the body of a for whose iterator is C: string.gmatch, lfs.dir", function()
     local words = {}
     awaiting(function()
       for word in ("a b"):gmatch "%a" do words[#words + 1] = await(word) end
@@ -177,7 +188,9 @@ local OBSTACLES = {
   ["'string.gsub'"] = function(fn) return (string.gsub("abc", ".", fn)) end,
   ["'tostring'"] = function(fn) return tostring(setmetatable({}, { __tostring = fn })) end,
   ["'print'"] = function(fn) print(setmetatable({}, { __tostring = fn })) end,
-  ["'string.format'"] = function(fn) return ("%s"):format(setmetatable({}, { __tostring = fn })) end,
+  ["'string.format'"] = function(fn)
+    return ("%s"):format(setmetatable({}, { __tostring = fn }))
+  end,
   ["'table.concat'"] = function(fn)
     return table.concat(setmetatable({}, { __index = fn, __len = function() return 2 end }))
   end,
@@ -239,8 +252,8 @@ for name, call in pairs(OBSTACLES) do
   describe("where Lua cannot suspend: " .. name:gsub("%%", "") .. ",", function()
     it("an await is an error that names it", function()
       local err = raises("InvalidStateError", call, function() lilac.sleep(0.001) end)
-      assert.matches("^InvalidStateError: sleep: cannot await inside " .. name .. ", which Lua cannot suspend",
-        tostring(err))
+      assert.matches("^InvalidStateError: sleep: cannot await inside " .. name
+        .. ", which Lua cannot suspend", tostring(err))
     end)
 
     it("it is one also when it need not wait", function()
@@ -301,7 +314,7 @@ describe("a callback", function()
     local err
     lilac.call_soon(function() err = select(2, pcall(lilac.sleep, 0)) end)
     lilac.sleep(0.001)
-    assert.equal("InvalidStateError: sleep: cannot await in a callback; let it start a task with create_task",
-      tostring(err))
+    assert.equal("InvalidStateError: sleep: cannot await in a callback; "
+      .. "let it start a task with create_task", tostring(err))
   end)
 end)

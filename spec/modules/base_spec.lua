@@ -1,5 +1,5 @@
--- pcall and xpcall: the stock ones, which let the running task's own cancellation pass. os.exit is in
--- spec/core/interpreter_spec.lua, require in spec/lua/loader_spec.lua.
+-- pcall and xpcall: the stock ones, which let the running task's own cancellation pass. os.exit is
+-- in spec/core/interpreter_spec.lua, require in spec/lua/loader_spec.lua.
 
 local lilac = require "lilac"
 local settle = require "spec.support.settle"
@@ -126,7 +126,8 @@ describe("lilac.pcall", function()
   end)
 
   it("is pcall for all else", function()
-    assert.same({ n = 4, true, 1, nil, 3 }, table.pack(lilac.pcall(function() return 1, nil, 3 end)))
+    assert.same({ n = 4, true, 1, nil, 3 },
+      table.pack(lilac.pcall(function() return 1, nil, 3 end)))
     assert.same({ n = 2, false, "e" }, table.pack(lilac.pcall(error, "e", 0)))
     assert.same({ n = 3, true, 1, 2 }, table.pack(lilac.pcall(function()
       lilac.sleep(0)

@@ -66,7 +66,8 @@ describe("a user coroutine", function()
 
   it("may be an awaiting C function itself", function()
     assert.equal("result", coroutine.wrap(lilac.sleep)(1e-6, "result"))
-    assert.same({ true, "result" }, { coroutine.resume(coroutine.create(lilac.sleep), 0, "result") })
+    assert.same({ true, "result" },
+      { coroutine.resume(coroutine.create(lilac.sleep), 0, "result") })
   end)
 
   it("may yield and await under pcall, in turns", function()
@@ -178,8 +179,8 @@ describe("a coroutine that is parked in an await", function()
   end)
 
   it("shows where it waits", function()
-    assert.matches("^stack traceback:\n\t%[C%]: in method 'wait'\n\t[^\n]*coroutine_spec.lua:%d+: in [^\n]*$",
-      debug.traceback(co))
+    assert.matches("^stack traceback:\n\t%[C%]: in method 'wait'\n"
+      .. "\t[^\n]*coroutine_spec.lua:%d+: in [^\n]*$", debug.traceback(co))
   end)
 
   it("is used by one task at a time, when it comes from wrap", function()
@@ -216,7 +217,8 @@ describe("the coroutine of a task", function()
     assert.is_false(coroutine.isyieldable())
     assert.same({ false, "attempt to yield from outside a coroutine" }, { pcall(coroutine.yield) })
     assert.same({ "running", true, false }, lilac.gather({ function()
-      return { coroutine.status(coroutine.running()), select(2, coroutine.running()), coroutine.isyieldable() }
+      local own, own_is_main = coroutine.running()
+      return { coroutine.status(own), own_is_main, coroutine.isyieldable() }
     end })[1])
   end)
 end)
@@ -331,7 +333,7 @@ describe("coroutine.close", function()
 end)
 
 describe("a cancellation in a coroutine", function()
-  it("unwinds all coroutines of the task, from the innermost, and their handlers may await", function()
+  it("unwinds all coroutines of the task from the innermost; their handlers may await", function()
     local log = {}
     local task = settle.start(function()
       local _ <close> = guard(log, "task")

@@ -1,4 +1,4 @@
--- debug.*: the stock library, in which what lilac puts under coroutines and tasks is not to be seen.
+-- debug.*: the stock library, in which what lilac puts under coroutines and tasks is not seen.
 
 local lilac = require "lilac"
 local settle = require "spec.support.settle"
@@ -93,7 +93,8 @@ describe("debug.traceback of what runs", function()
   end)
 
   it("names itself at level 0", function()
-    assert.matches("^stack traceback:\n\t%[C%]: in function 'debug.traceback'\n", debug.traceback(nil, 0))
+    assert.matches("^stack traceback:\n\t%[C%]: in function 'debug.traceback'\n",
+      debug.traceback(nil, 0))
   end)
 
   it("returns any message that is no string as it is", function()
@@ -132,9 +133,9 @@ describe("levels", function()
     assert.same({ "Lua", "Lua" }, coroutine.wrap(body)())
     assert.same({ "Lua", "Lua" }, lilac.create_task(body):await())
     assert.equal(debug.getinfo, debug.getinfo(0, "f").func)
-    assert.equal("whats", coroutine.wrap(function()
-      local function whats() return debug.getinfo(1, "n").name, 1 end
-      local name = whats()
+    assert.equal("named", coroutine.wrap(function()
+      local function named() return debug.getinfo(1, "n").name, 1 end
+      local name = named()
       return name
     end)())
   end)

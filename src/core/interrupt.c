@@ -145,8 +145,8 @@ static void end_by(struct runtime *runtime, int signo) {
     set_ticking(&runtime->interrupt, true); /* main may be computing */
 }
 
-/* Whether a SIGPIPE means that nobody reads stdout any more, which `print` does not tell: the program
- * ends then, as any filter. All other broken pipes are errors of those who write. */
+/* Whether a SIGPIPE means that nobody reads stdout any more, which `print` does not tell: the
+ * program ends then, as any filter. All other broken pipes are errors of those who write. */
 static bool is_end_of_stdout(struct interrupt *interrupt) {
     struct pollfd out = {.fd = STDOUT_FILENO};
     if (interrupt->stdout_broken || interrupt->old_end[2].sa_handler == SIG_IGN) return false;

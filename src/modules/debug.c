@@ -82,7 +82,7 @@ static int last_level(lua_State *co) {
     return is_trampoline(co, below) ? below - 1 : below;
 }
 
-/* Replaces the traceback on top of the stack by its lines, without the heading and the last `less`. */
+/* Replaces the traceback on top of the stack by its lines: not the heading, not the last `less`. */
 static void keep_lines(lua_State *L, int less) {
     const char *text = lua_tostring(L, -1), *lines = strchr(text, '\n');
     const char *end = text + strlen(text);
