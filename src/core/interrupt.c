@@ -25,7 +25,8 @@ static struct runtime *volatile signal_owner;
 
 static const char *signal_name(int signo) {
     size_t i = 0;
-    while (end_signals[i] != signo) i++;
+    while (end_signals[i] != signo)
+        i++;
     return end_names[i];
 }
 

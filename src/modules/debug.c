@@ -87,7 +87,8 @@ static void keep_lines(lua_State *L, int less) {
     const char *text = lua_tostring(L, -1), *lines = strchr(text, '\n');
     const char *end = text + strlen(text);
     for (; lines && less > 0; less--)
-        while (*--end != '\n') continue;
+        while (*--end != '\n')
+            continue;
     lua_pushlstring(L, lines ? lines : "", lines ? (size_t)(end - lines) : 0);
     lua_remove(L, -2);
 }
