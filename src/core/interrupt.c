@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -84,6 +85,20 @@ static void stop_callback(lua_State *L, struct runtime *runtime) {
     lua_error(L);
 }
 
+/* --debug: tells who holds the loop, once for each stretch, while it lasts. */
+static void report_slow(lua_State *L, struct runtime *runtime) {
+    struct interrupt *interrupt = &runtime->interrupt;
+    double held_s = interrupt->held_ticks * (TICK_NS / 1e9);
+    if (held_s < runtime->options.slow_callback_s || interrupt->slow_turn == runtime->turns) return;
+    interrupt->slow_turn = runtime->turns;
+    char who[TASK_TEXT] = "a callback";
+    if (runtime->current) task_text(runtime->current, who, sizeof who);
+    luaL_traceback(L, L, NULL, 0);
+    fprintf(stderr, "lilac: %s has held the loop for %.2f s\n%s\n", who, held_s,
+            lua_tostring(L, -1));
+    lua_pop(L, 1);
+}
+
 static void on_hook(lua_State *L, lua_Debug *ar) {
     struct runtime *runtime = runtime_of(L);
     struct interrupt *interrupt = &runtime->interrupt;
@@ -97,6 +112,7 @@ static void on_hook(lua_State *L, lua_Debug *ar) {
     if (user_hook && (user_mask & (1 << ar->event))) user_hook(L, ar);
     struct task *task = runtime->current;
     if (interrupt->dump) interrupt_dump(runtime, L);
+    if (runtime->options.debug && lua_checkstack(L, 4)) report_slow(L, runtime);
     if (!task && interrupt->signal) stop_callback(L, runtime);
     if (task && is_stopped(runtime, task) && task->pending > 0) task_raise_cancellation(L, task, 0);
 }
@@ -130,7 +146,9 @@ static void on_tick(int signo, siginfo_t *info, void *context) {
     struct runtime *runtime = info->si_value.sival_ptr;
     struct interrupt *interrupt = &runtime->interrupt;
     lua_State *L = runtime->running;
-    if (L && interrupt->last_turn == runtime->turns) plant(interrupt, L);
+    bool held = L && interrupt->last_turn == runtime->turns;
+    interrupt->held_ticks = held ? interrupt->held_ticks + 1 : 0;
+    if (held) plant(interrupt, L);
     interrupt->last_turn = runtime->turns;
 }
 
@@ -232,6 +250,7 @@ void interrupt_open(struct runtime *runtime) {
     event.sigev_value.sival_ptr = runtime;
     event.sigev_notify_thread_id = (pid_t)syscall(SYS_gettid);
     interrupt->has_timer = timer_create(CLOCK_MONOTONIC, &event, &interrupt->timer) == 0;
+    if (runtime->options.debug) interrupt_watch(runtime);
     if (signal_owner) return;
     signal_owner = runtime;
     action = (struct sigaction){.sa_flags = SA_RESTART, .sa_handler = on_dump_signal};
@@ -245,6 +264,7 @@ void interrupt_close(struct runtime *runtime) {
     struct interrupt *interrupt = &runtime->interrupt;
     if (interrupt->has_timer) timer_delete(interrupt->timer);
     interrupt->has_timer = false;
+    interrupt->watches = 0;
     if (signal_owner != runtime) return;
     signal_owner = NULL;
     sigaction(SIGQUIT, &interrupt->old_quit, NULL);

@@ -39,7 +39,9 @@ struct interrupt {
     volatile sig_atomic_t signals; /* so many have: the second one ends the process */
     volatile sig_atomic_t dump;    /* SIGQUIT has arrived */
     sig_atomic_t last_turn;
-    bool stdout_broken; /* and it is known */
+    volatile sig_atomic_t held_ticks; /* the same code has run for so many */
+    sig_atomic_t slow_turn;           /* the last turn that was reported as slow */
+    bool stdout_broken;               /* and it is known */
     unsigned watches;
     bool has_timer;
     timer_t timer;
