@@ -167,7 +167,8 @@ static int resume_step(lua_State *L, lua_State *co, int count, enum resume_kind 
     if (kind == THROW) kind = RESUME; /* what follows is the same */
     lua_State *running = runtime->running;
     *slot_of(co) = *slot_of(L);
-    if (lua_gethook(co) && lua_status(co) == LUA_OK) withhold_hook(&nesting, co);
+    bool is_new = lua_status(co) == LUA_OK && lua_tocfunction(co, 1) == trampoline;
+    if (is_new && lua_gethook(co)) withhold_hook(&nesting, co);
     runtime->nesting = &nesting;
     runtime->running = co;
     int status = lua_resume(co, L, count, &count);
