@@ -46,7 +46,7 @@ local function check(options)
     if key ~= "on" and type(value) ~= types[key] then
       fail(2, "option '%s': %s expected, got %s", key, types[key], type(value))
     end
-    if type(value) == "number" and not (value >= 0) then
+    if type(value) == "number" and (value < 0 or value ~= value) then
       fail(2, "option '%s': not negative expected, got %s", key, tostring(value))
     end
     checked[key] = value
