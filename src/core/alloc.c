@@ -55,7 +55,7 @@ struct allocator *allocator_open(void) {
 void allocator_close(struct allocator *allocator) {
     struct list *link;
     while ((link = list_shift(&allocator->arenas)))
-        free(container_of(link, struct arena, link));
+        munmap(container_of(link, struct arena, link), ARENA_SIZE);
     free(allocator);
 }
 
@@ -67,8 +67,24 @@ static struct slab *slab_of(const void *memory) {
     return (struct slab *)((uintptr_t)memory & ~(uintptr_t)(SLAB_SIZE - 1));
 }
 
+/* Fresh pages at an aligned address: mostly those below the last arena; else the aligned part of
+ * twice as many. */
+static void *map_arena(void) {
+    const int access = PROT_READ | PROT_WRITE, flags = MAP_PRIVATE | MAP_ANONYMOUS;
+    char *pages = mmap(NULL, ARENA_SIZE, access, flags, -1, 0);
+    if (pages == MAP_FAILED) return NULL;
+    if ((uintptr_t)pages % ARENA_SIZE == 0) return pages;
+    munmap(pages, ARENA_SIZE);
+    pages = mmap(NULL, 2 * ARENA_SIZE, access, flags, -1, 0);
+    if (pages == MAP_FAILED) return NULL;
+    size_t before = (ARENA_SIZE - (uintptr_t)pages % ARENA_SIZE) % ARENA_SIZE;
+    if (before > 0) munmap(pages, before);
+    munmap(pages + before + ARENA_SIZE, ARENA_SIZE - before);
+    return pages + before;
+}
+
 static bool arena_new(struct allocator *allocator) {
-    struct arena *arena = aligned_alloc(ARENA_SIZE, ARENA_SIZE);
+    struct arena *arena = map_arena();
     if (!arena) return false;
     if (allocator->arena_count++ >= SMALL_ARENAS) madvise(arena, ARENA_SIZE, MADV_HUGEPAGE);
     list_append(&allocator->arenas, &arena->link);
@@ -87,7 +103,7 @@ static void arena_free(struct allocator *allocator, struct arena *arena) {
         list_unlink(&((struct slab *)((char *)arena + (size_t)i * SLAB_SIZE))->link);
     list_unlink(&arena->link);
     allocator->arena_count--;
-    free(arena);
+    munmap(arena, ARENA_SIZE);
 }
 
 static struct slab *slab_take(struct allocator *allocator, size_t class) {
