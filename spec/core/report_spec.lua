@@ -236,8 +236,8 @@ describe("a task that failed and whose error nobody took", function()
       lilac.create_task(lilac.timeout, 0.001, lilac.sleep, 60)
       lilac.sleep(0.01)
     ]]
-    assert.matches("task 'Task%-2' created at script.lua:2\ncaused by: CancelledError: [^\n]+\n$",
-      child.stderr)
+    assert.matches("task 'Task%-2' created at script.lua:2\ncaused by: CancelledError: [^\n]+\n"
+      .. "stack traceback:\n\t%[C%]: in function 'lilac.sleep'\n", child.stderr)
   end)
 
   it("is a task: a future that was given an error is not reported", function()
