@@ -136,19 +136,6 @@ lua_Integer args_option_count(lua_State *L, int arg, const char *name, lua_Integ
     return value;
 }
 
-uint64_t args_option_duration_ns(lua_State *L, int arg, const char *name, uint64_t otherwise) {
-    if (!push_option(L, arg, name)) return otherwise;
-    int is_number;
-    double seconds = lua_tonumberx(L, -1, &is_number);
-    if (!is_number) option_type_error(L, arg, name, "number of seconds");
-    if (isnan(seconds)) {
-        luaL_argerror(L, arg,
-                      lua_pushfstring(L, "option '%s': number of seconds expected, got nan", name));
-    }
-    lua_pop(L, 1);
-    return seconds_to_ns(seconds);
-}
-
 const char *args_option_string(lua_State *L, int arg, const char *name, const char *otherwise) {
     if (!push_option(L, arg, name)) return otherwise;
     /* No number: its text would be held by nobody. */

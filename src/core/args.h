@@ -40,7 +40,6 @@ bool args_option_boolean(lua_State *L, int arg, const char *name, bool otherwise
 /* 1 … max. */
 lua_Integer args_option_count(lua_State *L, int arg, const char *name, lua_Integer otherwise,
                               lua_Integer max);
-uint64_t args_option_duration_ns(lua_State *L, int arg, const char *name, uint64_t otherwise);
 /* The string stays valid as long as the table holds it. */
 const char *args_option_string(lua_State *L, int arg, const char *name, const char *otherwise);
 

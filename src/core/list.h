@@ -43,14 +43,4 @@ static inline struct list *list_shift(struct list *head) {
     return first;
 }
 
-/* Moves all members of `from` to the end of `to`. */
-static inline void list_splice(struct list *to, struct list *from) {
-    if (list_empty(from)) return;
-    from->next->prev = to->prev;
-    from->prev->next = to;
-    to->prev->next = from->next;
-    to->prev = from->prev;
-    list_init(from);
-}
-
 #endif
