@@ -52,6 +52,7 @@ static bool stream_lingers(lilac_handle *handle) {
 
 static void stream_on_free(lilac_handle *handle) {
     struct stream *stream = (struct stream *)handle;
+    if (stream->ops->free) stream->ops->free(stream);
     buffer_free(&stream->received);
     buffer_free(&stream->queued);
     buffer_free(&stream->sending);
