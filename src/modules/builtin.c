@@ -16,6 +16,7 @@ static const lua_CFunction parts[] = {
 static const luaL_Reg modules[] = {{"lilac.dns", luaopen_lilac_dns},
                                    {"lilac.pipe", luaopen_lilac_pipe},
                                    {"lilac.signal", luaopen_lilac_signal},
+                                   {"lilac.paths", luaopen_lilac_paths},
                                    {"lilac.tcp", luaopen_lilac_tcp},
                                    {NULL, NULL}};
 

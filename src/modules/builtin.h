@@ -33,6 +33,7 @@ int luaopen_lilac_gather(lua_State *L);
 int luaopen_lilac_group(lua_State *L);
 int luaopen_lilac_inspect(lua_State *L);
 int luaopen_lilac_pipe(lua_State *L);
+int luaopen_lilac_paths(lua_State *L);
 int luaopen_lilac_queue(lua_State *L);
 int luaopen_lilac_signal(lua_State *L);
 int luaopen_lilac_sync(lua_State *L);
