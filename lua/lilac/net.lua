@@ -62,22 +62,28 @@ local function check_options(name, argument, options, passed, own)
   return taken
 end
 
+--- A number of seconds among the options, or nil.
+local function check_seconds(name, argument, options, option)
+  local seconds = options and options[option]
+  if seconds ~= nil and not (type(seconds) == "number" and seconds == seconds) then
+    refuse(argument, name, "option '%s': number of seconds expected, got %s", option,
+      tostring(seconds))
+  end
+  return seconds
+end
+
 --- Checks a handler and the options that are for the server, which it returns.
 local function check_server(name, argument, handler, options)
   local meta = getmetatable(handler)
   if type(handler) ~= "function" and not (type(meta) == "table" and meta.__call) then
     refuse(argument, name, "function expected, got %s", type(handler))
   end
-  local most, grace = options and options.max_connections, options and options.grace
+  local most = options and options.max_connections
   if most ~= nil and not (math.type(most) == "integer" and most > 0) then
     refuse(argument + 1, name, "option 'max_connections': positive integer expected, got %s",
       tostring(most))
   end
-  if grace ~= nil and not (type(grace) == "number" and grace >= 0) then
-    refuse(argument + 1, name, "option 'grace': number of seconds expected, got %s",
-      tostring(grace))
-  end
-  return { max_connections = most, grace = grace }
+  return { max_connections = most }
 end
 
 --- One address after the other; the error of the last one is the one that is raised.
@@ -102,7 +108,7 @@ end
 function net.connect(host, port, options)
   check_address("connect", host, port, 1)
   local passed = check_options("connect", 3, options, CONNECT_OPTIONS, { "timeout" })
-  local timeout = options and options.timeout
+  local timeout = check_seconds("connect", 3, options, "timeout")
   if timeout then return lilac.timeout(timeout, connect, host, port, passed) end
   return connect(host, port, passed)
 end
@@ -145,6 +151,13 @@ local function listen(host, port, options, most)
   return listen_on(addresses, port, options, most)
 end
 
+--- An error of unix.listen is that of our caller.
+local function listen_unix(path, options)
+  local ok, result = pcall(unix.listen, path, options)
+  if not ok then error(result, 0) end
+  return result
+end
+
 --- Connects at once or not at all: to a socket with a full backlog there is no waiting but to try
 --- again.
 local function connect_unix(path, options)
@@ -169,7 +182,7 @@ end
 function net.connect_unix(path, options)
   check_path("connect_unix", path)
   local passed = check_options("connect_unix", 2, options, { "limit" }, { "timeout" })
-  local timeout = options and options.timeout
+  local timeout = check_seconds("connect_unix", 2, options, "timeout")
   if timeout then return lilac.timeout(timeout, connect_unix, path, passed) end
   return connect_unix(path, passed)
 end
@@ -200,7 +213,7 @@ end
 ---@return lilac.Listener
 function net.listen_unix(path, options)
   check_path("listen_unix", path)
-  return unix.listen(path, check_options("listen_unix", 2, options, UNIX_LISTEN_OPTIONS, {}))
+  return listen_unix(path, check_options("listen_unix", 2, options, UNIX_LISTEN_OPTIONS, {}))
 end
 
 --- Serves TCP connections: each gets a task that runs `handler(stream)`; its stream is closed after
@@ -220,6 +233,7 @@ function net.serve(host, port, handler, options)
   check_address("serve", host or "", port, 0)
   local passed = check_options("serve", 4, options, LISTEN_OPTIONS, SERVE_OPTIONS)
   local own = check_server("serve", 3, handler, options)
+  own.grace = check_seconds("serve", 4, options, "grace")
   return server.start(listen(host, port, passed), handler, own)
 end
 
@@ -234,7 +248,8 @@ function net.serve_unix(path, handler, options)
   check_path("serve_unix", path)
   local passed = check_options("serve_unix", 3, options, UNIX_LISTEN_OPTIONS, SERVE_OPTIONS)
   local own = check_server("serve_unix", 2, handler, options)
-  return server.start({ unix.listen(path, passed) }, handler, own)
+  own.grace = check_seconds("serve_unix", 3, options, "grace")
+  return server.start({ listen_unix(path, passed) }, handler, own)
 end
 
 return net

@@ -53,6 +53,7 @@ end)
 classes["Listener"] = function() return tcp.listen("127.0.0.1", 0) end
 classes["Stream"] = function() return net.connect("127.0.0.1", server.port) end
 classes["Stream reading"] = function() return (lilac.pipe.pair()) end
+classes["Stream in memory"] = function() return (lilac.testing.stream_pair()) end
 classes["Stream writing"] = function() return (select(2, lilac.pipe.pair())) end
 classes["Listener unix"] = function() return net.listen_unix("@lilac" .. math.random(1 << 40)) end
 classes["Server"] = function() return net.serve("127.0.0.1", 0, noop) end
@@ -96,7 +97,7 @@ local function add_targets()
     local name = file:match "^(.*)%.lua$"
     if name and not INTERNAL[name] then local _ = lilac[name] end
   end
-  for _, name in ipairs { "net", "dns", "pipe", "signal", "tcp", "unix", "errors" } do
+  for _, name in ipairs { "net", "dns", "pipe", "signal", "tcp", "testing", "unix", "errors" } do
     add_functions(name .. ".", lilac[name])
   end
   local public = {}

@@ -39,6 +39,7 @@ int luaopen_lilac_signal(lua_State *L);
 int luaopen_lilac_sync(lua_State *L);
 int luaopen_lilac_task(lua_State *L);
 int luaopen_lilac_tcp(lua_State *L);
+int luaopen_lilac_testing(lua_State *L);
 int luaopen_lilac_timeout(lua_State *L);
 int luaopen_lilac_unix(lua_State *L);
 
