@@ -84,6 +84,12 @@ dune
 ember
 requests: 2
 ]],
+  unix_rpc = [[
+upper lilac	ok	LILAC
+sleep well	error	number expected, got well
+wake up	error	no procedure wake
+sleep 0.1	ok	slept 0.1 s
+]],
   generator = [[
 3
 2
