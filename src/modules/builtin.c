@@ -17,6 +17,13 @@ static const luaL_Reg modules[] = {
     {"lilac.dns", luaopen_lilac_dns},       {"lilac.pipe", luaopen_lilac_pipe},
     {"lilac.signal", luaopen_lilac_signal}, {"lilac.paths", luaopen_lilac_paths},
     {"lilac.tcp", luaopen_lilac_tcp},       {NULL, NULL}};
+static const luaL_Reg modules[] = {{"lilac.dns", luaopen_lilac_dns},
+                                   {"lilac.pipe", luaopen_lilac_pipe},
+                                   {"lilac.signal", luaopen_lilac_signal},
+                                   {"lilac.paths", luaopen_lilac_paths},
+                                   {"lilac.tcp", luaopen_lilac_tcp},
+                                   {"lilac.unix", luaopen_lilac_unix},
+                                   {NULL, NULL}};
 
 bool builtin_load(lua_State *L, const char *name) {
     for (const luaL_Reg *module = modules; module->name; module++) {
