@@ -3,12 +3,15 @@
 
 local lilac = require "lilac"
 local dns = require "lilac.dns"
+local race = require "lilac.race"
 local tcp = require "lilac.tcp"
 
+local ATTEMPT_DELAY = 0.25 -- seconds that an address has for itself (RFC 8305, section 8)
 local ACCEPT_PAUSE = 1 -- seconds, after an error such as "too many open files"
 
 local CONNECTION_OPTIONS = { "nodelay", "keepalive", "limit" }
 local CONNECT_OPTIONS = { "local_addr", table.unpack(CONNECTION_OPTIONS) }
+local RACE_OPTIONS = { "timeout", "happy_eyeballs_delay" }
 local LISTEN_OPTIONS = { "backlog", "reuse_port", table.unpack(CONNECTION_OPTIONS) }
 
 local net = {}
@@ -29,25 +32,35 @@ local function check_address(name, host, port, lowest)
 end
 
 --- Checks the names of options; returns those of `passed`, which are for C, in a table of their
---- own. `own` names one that is for us.
+--- own. `own` names those that are for us.
 local function check_options(name, argument, options, passed, own)
   if options == nil then return {} end
   if type(options) ~= "table" then
     refuse(argument, name, "table of options expected, got %s", type(options))
   end
   local rest, taken = {}, {}
-  for option, value in pairs(options) do
-    if option ~= own then rest[option] = value end
-  end
+  for option, value in pairs(options) do rest[option] = value end
   for _, option in ipairs(passed) do
     taken[option], rest[option] = rest[option], nil
   end
+  for _, option in ipairs(own) do rest[option] = nil end
   local unknown = next(rest)
   if unknown ~= nil then
-    local known = table.concat(passed, ", ") .. (own and ", " .. own or "")
-    refuse(argument, name, "unknown option '%s'; known: %s", tostring(unknown), known)
+    local known = table.concat(passed, ", ") .. ", " .. table.concat(own, ", ")
+    refuse(argument, name, "unknown option '%s'; known: %s", tostring(unknown),
+      (known:gsub(", $", "")))
   end
   return taken
+end
+
+--- Checks an option in seconds, which may be absent; returns it.
+local function check_seconds(name, argument, options, option)
+  local seconds = options and options[option]
+  if seconds ~= nil and not (type(seconds) == "number" and seconds >= 0) then
+    refuse(argument, name, "option '%s': number of seconds expected, got %s", option,
+      tostring(seconds))
+  end
+  return seconds
 end
 
 local function check_server(handler, most)
@@ -61,31 +74,33 @@ local function check_server(handler, most)
   end
 end
 
---- One address after the other; the error of the last one is the one that is raised.
-local function connect(host, port, options)
-  local failure
-  for _, at in ipairs(dns.getaddrinfo(host, port)) do
-    local ok, result = pcall(tcp.connect, at.address, at.port, options)
-    if ok then return result end
-    failure = result
-  end
-  error(failure, 0)
+local function connect(host, port, options, delay)
+  local addresses = dns.getaddrinfo(host, port)
+  return race(("%s:%d"):format(host, port), addresses, delay, tcp.connect, options)
 end
 
---- Connects to a TCP server.
+--- Connects to a TCP server. The addresses of a name are raced, as RFC 8305 ("happy eyeballs")
+--- says: one that does not answer costs a quarter of a second.
 ---
---- Raises: DNSError; ConnectionRefusedError and other children of OSError; TimeoutError.
+--- Raises: DNSError; ConnectionRefusedError and other children of OSError, of the class that the
+--- failures at all addresses share, which are in `errors`; TimeoutError.
 ---@async
----@param host string name or numeric address; all the addresses of a name are tried in turn
+---@param host string name or numeric address
 ---@param port integer
 ---@param options? lilac.ConnectOptions
 ---@return lilac.Stream
 function net.connect(host, port, options)
   check_address("connect", host, port, 1)
-  local passed = check_options("connect", 3, options, CONNECT_OPTIONS, "timeout")
-  local timeout = options and options.timeout
-  if timeout then return lilac.timeout(timeout, connect, host, port, passed) end
-  return connect(host, port, passed)
+  local passed = check_options("connect", 3, options, CONNECT_OPTIONS, RACE_OPTIONS)
+  local timeout = check_seconds("connect", 3, options, "timeout")
+  local delay = check_seconds("connect", 3, options, "happy_eyeballs_delay") or ATTEMPT_DELAY
+  if not timeout then return connect(host, port, passed, delay) end
+  local is_in_time, stream = lilac.move_on_after(timeout, connect, host, port, passed, delay)
+  if not is_in_time then
+    error(lilac.errors.new("TimeoutError",
+      ("connect %s:%d: no connection within %g s"):format(host, port, timeout)))
+  end
+  return stream
 end
 
 --- A machine without IPv6 may still resolve to an IPv6 address.
@@ -125,7 +140,7 @@ end
 ---@return lilac.Listener
 function net.listen(host, port, options)
   check_address("listen", host, port, 0)
-  local passed = check_options("listen", 3, options, LISTEN_OPTIONS)
+  local passed = check_options("listen", 3, options, LISTEN_OPTIONS, {})
   return listen(host, port, passed, 1)[1]
 end
 
@@ -207,7 +222,7 @@ end
 ---@return lilac.Server
 function net.serve(host, port, handler, options)
   check_address("serve", host or "", port, 0)
-  local passed = check_options("serve", 4, options, LISTEN_OPTIONS, "max_connections")
+  local passed = check_options("serve", 4, options, LISTEN_OPTIONS, { "max_connections" })
   local most = options and options.max_connections
   check_server(handler, most)
   local listeners = listen(host, port, passed)
