@@ -1,5 +1,5 @@
--- Work grows with the number of tasks, not with its square: sixteen times as many cost about sixteen
--- times the CPU, and 256 times where something is searched for each.
+-- Work grows with the number of tasks, not with its square: sixteen times as many cost about
+-- sixteen times the CPU, and 256 times where something is searched for each.
 local LILAC = os.getenv "LILAC" or "build/lilac"
 local FEW = LILAC:find "asan" and 500 or 8000 -- a sanitizer looks at memory, not at time
 local TIMES = 16

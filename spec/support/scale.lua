@@ -1,4 +1,4 @@
--- Does one kind of work with `count` tasks: lilac scale.lua work count. See spec/core/scale_spec.lua.
+-- Does one kind of work with many tasks: lilac scale.lua work count. See core/scale_spec.lua.
 local lilac = require "lilac"
 
 local work, count = arg[1], tonumber(arg[2])
