@@ -14,6 +14,7 @@ static const lua_CFunction parts[] = {
 
 /* What `require` finds besides; the Lua ones are in lilac_embedded. */
 static const luaL_Reg modules[] = {{"lilac.dns", luaopen_lilac_dns},
+                                   {"lilac.file", luaopen_lilac_file},
                                    {"lilac.paths", luaopen_lilac_paths},
                                    {"lilac.tcp", luaopen_lilac_tcp},
                                    {NULL, NULL}};
