@@ -20,6 +20,7 @@ static const luaL_Reg modules[] = {
 static const luaL_Reg modules[] = {{"lilac.dns", luaopen_lilac_dns},
                                    {"lilac.pipe", luaopen_lilac_pipe},
                                    {"lilac.signal", luaopen_lilac_signal},
+                                   {"lilac.file", luaopen_lilac_file},
                                    {"lilac.paths", luaopen_lilac_paths},
                                    {"lilac.tcp", luaopen_lilac_tcp},
                                    {"lilac.unix", luaopen_lilac_unix},
