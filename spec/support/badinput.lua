@@ -52,7 +52,11 @@ end)
 
 classes["Listener"] = function() return tcp.listen("127.0.0.1", 0) end
 classes["Stream"] = function() return net.connect("127.0.0.1", server.port) end
+classes["Stream reading"] = function() return (lilac.pipe.pair()) end
+classes["Stream writing"] = function() return (select(2, lilac.pipe.pair())) end
 classes["Server"] = function() return net.serve("127.0.0.1", 0, noop) end
+classes["SignalHandle"] = function() return lilac.signal.handle("URG", noop) end
+classes["SignalIterator"] = function() return (lilac.signal.iter "URG") end
 classes["Stream closed"] = function()
   local stream = net.connect("127.0.0.1", server.port)
   stream:close()
@@ -91,7 +95,8 @@ local function add_targets()
     local name = file:match "^(.*)%.lua$"
     if name and not INTERNAL[name] then local _ = lilac[name] end
   end
-  for _, name in ipairs { "net", "dns", "tcp", "errors" } do
+  for _, name in ipairs { "net", "dns", "pipe", "signal", "tcp",
+    "errors" } do
     add_functions(name .. ".", lilac[name])
   end
   local public = {}
