@@ -180,7 +180,7 @@ end
 function net.connect_unix(path, options)
   check_path("connect_unix", path)
   local passed = check_options("connect_unix", 2, options, { "limit" }, { "timeout" })
-  local timeout = options and options.timeout
+  local timeout = check_seconds("connect_unix", 2, options, "timeout")
   if timeout then return lilac.timeout(timeout, connect_unix, path, passed) end
   return connect_unix(path, passed)
 end
@@ -200,6 +200,13 @@ function net.listen(host, port, options)
   return listen(host, port, passed, 1)[1]
 end
 
+--- Protected, so that the error names no line of ours.
+local function listen_unix(path, options)
+  local ok, result = pcall(unix.listen, path, options)
+  if not ok then error(result, 0) end
+  return result
+end
+
 --- Listens for connections to a Unix socket, which the program accepts itself. A socket that is
 --- left from a process that was killed is replaced. Closing removes the file, unless another has
 --- taken its place.
@@ -211,7 +218,7 @@ end
 ---@return lilac.Listener
 function net.listen_unix(path, options)
   check_path("listen_unix", path)
-  return unix.listen(path, check_options("listen_unix", 2, options, UNIX_LISTEN_OPTIONS, {}))
+  return listen_unix(path, check_options("listen_unix", 2, options, UNIX_LISTEN_OPTIONS, {}))
 end
 
 --- Serves TCP connections: each gets a task that runs `handler(stream)`; its stream is closed after
@@ -247,7 +254,7 @@ function net.serve_unix(path, handler, options)
   local passed = check_options("serve_unix", 3, options, UNIX_LISTEN_OPTIONS, SERVE_OPTIONS)
   check_seconds("serve_unix", 3, options, "grace")
   local own = check_server("serve_unix", 2, handler, options)
-  return server.start({ unix.listen(path, passed) }, handler, own)
+  return server.start({ listen_unix(path, passed) }, handler, own)
 end
 
 return net
