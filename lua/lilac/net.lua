@@ -4,15 +4,18 @@
 
 local lilac = require "lilac"
 local dns = require "lilac.dns"
+local race = require "lilac.race"
 local server = require "lilac.server"
 local tcp = require "lilac.tcp"
 local unix = require "lilac.unix"
 
 local FIRST_PAUSE, LAST_PAUSE = 0.001, 0.1 -- seconds, while a backlog is full
 local PORT_TRIES = 8 -- to find one that is free on all addresses
+local ATTEMPT_DELAY = 0.25 -- seconds that an address has for itself (RFC 8305, section 8)
 
 local CONNECTION_OPTIONS = { "nodelay", "keepalive", "limit" }
 local CONNECT_OPTIONS = { "local_addr", table.unpack(CONNECTION_OPTIONS) }
+local RACE_OPTIONS = { "timeout", "happy_eyeballs_delay" }
 local LISTEN_OPTIONS = { "backlog", "reuse_port", table.unpack(CONNECTION_OPTIONS) }
 local UNIX_LISTEN_OPTIONS = { "backlog", "limit", "mode" }
 local SERVE_OPTIONS = { "max_connections", "grace" }
@@ -62,10 +65,10 @@ local function check_options(name, argument, options, passed, own)
   return taken
 end
 
---- A number of seconds among the options, or nil.
+--- Checks an option in seconds, which may be absent; returns it.
 local function check_seconds(name, argument, options, option)
   local seconds = options and options[option]
-  if seconds ~= nil and not (type(seconds) == "number" and seconds == seconds) then
+  if seconds ~= nil and not (type(seconds) == "number" and seconds >= 0) then
     refuse(argument, name, "option '%s': number of seconds expected, got %s", option,
       tostring(seconds))
   end
@@ -83,34 +86,36 @@ local function check_server(name, argument, handler, options)
     refuse(argument + 1, name, "option 'max_connections': positive integer expected, got %s",
       tostring(most))
   end
-  return { max_connections = most }
+  return { max_connections = most, grace = options and options.grace }
 end
 
---- One address after the other; the error of the last one is the one that is raised.
-local function connect(host, port, options)
-  local failure
-  for _, at in ipairs(dns.getaddrinfo(host, port)) do
-    local ok, result = pcall(tcp.connect, at.address, at.port, options)
-    if ok then return result end
-    failure = result
-  end
-  error(failure, 0)
+local function connect(host, port, options, delay)
+  local addresses = dns.getaddrinfo(host, port)
+  return race(("%s:%d"):format(host, port), addresses, delay, tcp.connect, options)
 end
 
---- Connects to a TCP server.
+--- Connects to a TCP server. The addresses of a name are raced, as RFC 8305 ("happy eyeballs")
+--- says: one that does not answer costs a quarter of a second.
 ---
---- Raises: DNSError; ConnectionRefusedError and other children of OSError; TimeoutError.
+--- Raises: DNSError; ConnectionRefusedError and other children of OSError, of the class that the
+--- failures at all addresses share, which are in `errors`; TimeoutError.
 ---@async
----@param host string name or numeric address; all the addresses of a name are tried in turn
+---@param host string name or numeric address
 ---@param port integer
 ---@param options? lilac.ConnectOptions
 ---@return lilac.Stream
 function net.connect(host, port, options)
   check_address("connect", host, port, 1)
-  local passed = check_options("connect", 3, options, CONNECT_OPTIONS, { "timeout" })
+  local passed = check_options("connect", 3, options, CONNECT_OPTIONS, RACE_OPTIONS)
   local timeout = check_seconds("connect", 3, options, "timeout")
-  if timeout then return lilac.timeout(timeout, connect, host, port, passed) end
-  return connect(host, port, passed)
+  local delay = check_seconds("connect", 3, options, "happy_eyeballs_delay") or ATTEMPT_DELAY
+  if not timeout then return connect(host, port, passed, delay) end
+  local is_in_time, stream = lilac.move_on_after(timeout, connect, host, port, passed, delay)
+  if not is_in_time then
+    error(lilac.errors.new("TimeoutError",
+      ("connect %s:%d: no connection within %g s"):format(host, port, timeout)))
+  end
+  return stream
 end
 
 --- A machine without IPv6 may still resolve to an IPv6 address.
@@ -149,13 +154,6 @@ local function listen(host, port, options, most)
     if not lilac.errors.is(result, "AddressInUseError") then error(result, 0) end
   end
   return listen_on(addresses, port, options, most)
-end
-
---- An error of unix.listen is that of our caller.
-local function listen_unix(path, options)
-  local ok, result = pcall(unix.listen, path, options)
-  if not ok then error(result, 0) end
-  return result
 end
 
 --- Connects at once or not at all: to a socket with a full backlog there is no waiting but to try
@@ -202,6 +200,13 @@ function net.listen(host, port, options)
   return listen(host, port, passed, 1)[1]
 end
 
+--- Protected, so that the error names no line of ours.
+local function listen_unix(path, options)
+  local ok, result = pcall(unix.listen, path, options)
+  if not ok then error(result, 0) end
+  return result
+end
+
 --- Listens for connections to a Unix socket, which the program accepts itself. A socket that is
 --- left from a process that was killed is replaced. Closing removes the file, unless another has
 --- taken its place.
@@ -232,8 +237,8 @@ end
 function net.serve(host, port, handler, options)
   check_address("serve", host or "", port, 0)
   local passed = check_options("serve", 4, options, LISTEN_OPTIONS, SERVE_OPTIONS)
+  check_seconds("serve", 4, options, "grace")
   local own = check_server("serve", 3, handler, options)
-  own.grace = check_seconds("serve", 4, options, "grace")
   return server.start(listen(host, port, passed), handler, own)
 end
 
@@ -247,8 +252,8 @@ end
 function net.serve_unix(path, handler, options)
   check_path("serve_unix", path)
   local passed = check_options("serve_unix", 3, options, UNIX_LISTEN_OPTIONS, SERVE_OPTIONS)
+  check_seconds("serve_unix", 3, options, "grace")
   local own = check_server("serve_unix", 2, handler, options)
-  own.grace = check_seconds("serve_unix", 3, options, "grace")
   return server.start({ listen_unix(path, passed) }, handler, own)
 end
 

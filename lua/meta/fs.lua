@@ -156,4 +156,129 @@ function fs.utime(path, accessed, modified) end
 ---@param size integer in bytes
 function fs.truncate(path, size) end
 
+---@class lilac.OpenOptions
+---@field mode? lilac.Permissions of a file that is made, less the umask; default "666"
+---@field exclusive? boolean the file has to be a new one; default false
+
+--- Opens a file, in the modes of `io.open`: "r", "w", "a", "r+", "w+", "a+", and a "b" that
+--- changes nothing.
+---
+--- Nothing blocks for ever: a FIFO is opened at once, also before there is a writer, and reading
+--- it waits for one without holding a thread. For writing it has to have a reader (ENXIO).
+---
+--- Raises: FileNotFoundError, FileExistsError (`exclusive`), IsADirectoryError, PermissionError and
+--- other OSErrors.
+---@async
+---@param path string
+---@param mode? string default "r"
+---@param options? lilac.OpenOptions
+---@return lilac.File
+function fs.open(path, mode, options) end
+
+---@class lilac.MkstempOptions : lilac.TemporaryOptions
+---@field suffix? string how the name ends; default ""
+
+--- Makes a file with a new name, for this user alone, and opens it as "w+". Removing it is up to
+--- the caller.
+---@async
+---@param options? lilac.MkstempOptions
+---@return lilac.File
+---@return string path
+function fs.mkstemp(options) end
+
+--- An open file. Reads like those of `io`, but awaits: a file that is read in order is read ahead
+--- in chunks of up to 256 KiB, and what is written is queued, up to 64 KiB, and written behind.
+---
+--- Its operations take turns, in the order of their coming: what one call reads or writes is
+--- whole, whoever else uses the file.
+---
+--- It is closed at the end of its scope (`<close>`). One that is dropped is closed by the garbage
+--- collector, and at the latest at the end of the program; what was queued is written then, too,
+--- in the background, but an error of that is lost.
+---
+--- Differs from `io`: errors raise. `write(2.0)` writes `2.0`, as `tostring` says. Reading and
+--- writing may follow each other without a `seek`. What was added after the end of the file was
+--- met is read by the next call.
+---@class lilac.File
+local File = {}
+
+--- Reads in one or several formats, like `file:read`: `"l"` a line without its newline (default),
+--- `"L"` with it, `"n"` a number, `"a"` all up to the end (`""` at the end), a number: so many
+--- bytes, fewer only before the end. nil for the first format that finds nothing; those after it
+--- are left out.
+---
+--- A cancelled read has taken nothing.
+---
+--- Raises: OSErrors; ClosedError when the file is closed, also meanwhile; InvalidStateError when it
+--- was opened for writing.
+---@async
+---@param ... "l"|"L"|"n"|"a"|integer
+---@return string|number|nil ...
+function File:read(...) end
+
+--- Iterates over the file: `for line in file:lines() do`. Does not close it.
+---@param ... "l"|"L"|"n"|"a"|integer as in `read`
+---@return async fun(): string|number|nil, ...
+function File:lines(...) end
+
+--- Writes strings and numbers. Returns when they are queued, and what is queued is less than the
+--- buffer. What was accepted will be written whole: a cancellation while it waits for room takes
+--- nothing back. One that comes while other tasks have their turn means that nothing is written.
+---
+--- Raises: an error of this write or of an earlier one, once: OSError with code ENOSPC, EFBIG, …;
+--- BrokenPipeError. What was queued is dropped then, and the position is where writing ended.
+--- ClosedError; InvalidStateError when the file was opened for reading.
+---@async
+---@param ... string|number
+---@return lilac.File self
+function File:write(...) end
+
+--- Waits until all that was written is handed to the system.
+---
+--- Raises: as `write`.
+---@async
+---@return lilac.File self
+function File:flush() end
+
+--- Flushes, and waits until the system has it on the disk.
+---
+--- Raises: as `write`.
+---@async
+---@return lilac.File self
+function File:sync() end
+
+--- Moves to, and tells, the position of what is read or written next, like `file:seek`.
+---
+--- Raises: OSError with code EINVAL before the beginning, ESPIPE for FIFOs and devices; as `write`.
+---@async
+---@param whence? "set"|"cur"|"end" default "cur"
+---@param offset? integer default 0
+---@return integer position from the beginning
+function File:seek(whence, offset) end
+
+--- Sets when what is written goes to the file: "full" when the buffer is full, "line" when there
+--- is a newline too, "no" at once.
+---@param mode "full"|"line"|"no"
+---@param size? integer of the buffer, in bytes; default 65536
+---@return lilac.File self
+function File:setvbuf(mode, size) end
+
+--- Cuts the file, or fills it up with zero bytes. The position stays as it is.
+---@async
+---@param size? integer default: the position
+---@return lilac.File self
+function File:truncate(size) end
+
+--- Tells about the file, as `fs.stat`, after what was written before.
+---@async
+---@return lilac.Stat
+function File:stat() end
+
+--- Writes what is queued and closes the file. Other tasks that use it get a ClosedError; a request
+--- that is going on is waited for. Cancelled, it goes on in the background. Twice is fine.
+---
+--- Raises: an error of what was queued (ENOSPC, …); the file is closed nevertheless.
+---@async
+function File:close() end
+
 return fs

@@ -145,6 +145,8 @@ function Listener:close() end
 ---@class lilac.ConnectOptions : lilac.ConnectionOptions
 ---@field timeout? number in seconds, for resolving and connecting together; default none
 ---@field local_addr? string numeric address to connect from
+---@field happy_eyeballs_delay? number in seconds, how long an address may take before the next one
+---is tried too; default 0.25
 
 ---@class lilac.ListenOptions : lilac.ConnectionOptions
 ---@field backlog? integer how many connections may wait to be accepted; default 1024

@@ -102,6 +102,8 @@ describe("an option", function()
     refuses_value("on", lilac.retry, { on = "NoError" })
     refuses_value("limit", net.connect, "127.0.0.1", 1, { limit = 0 })
     refuses_value("local_addr", net.connect, "127.0.0.1", 1, { local_addr = "here" })
+    refuses_value("happy_eyeballs_delay", net.connect, "127.0.0.1", 1,
+      { happy_eyeballs_delay = "x" })
     refuses_value("backlog", net.listen, "127.0.0.1", 0, { backlog = -1 })
     refuses_value("reuse_port", net.listen, "127.0.0.1", 0, { reuse_port = 1 })
     refuses_value("keepalive", net.serve, "127.0.0.1", 0, noop, { keepalive = "x" })

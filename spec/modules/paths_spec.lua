@@ -2,7 +2,6 @@ local lilac = require "lilac"
 local paths = require "lilac.paths"
 local folder = require "spec.support.folder"
 local raises = require "spec.support.raises"
-local run = require "spec.support.child"
 local settle = require "spec.support.settle"
 
 local function refused(pattern, fn, ...)
@@ -71,18 +70,6 @@ describe("paths.stat", function()
     refused("string expected, got no value", paths.stat)
     refused("string expected, got table", paths.stat, {})
     refused("path contains a zero byte", paths.stat, "/dev/null\0.txt")
-  end)
-
-  it("tells who waits in a dump", function()
-    local child = run [[
-      local lilac = require "lilac"
-      lilac.create_task(lilac.paths.stat, "/usr/lib")
-      lilac.call_soon(lilac.dump)
-      lilac.sleep(0)
-      lilac.sleep(0)
-    ]]
-    assert.matches("fs:stat", child.stderr)
-    assert.matches("/usr/lib", child.stderr)
   end)
 end)
 

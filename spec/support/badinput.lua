@@ -17,7 +17,7 @@ local LIMIT = 5      -- seconds that a chunk of calls may take
 local CHUNK = 250    -- calls that run at once
 
 -- Parts of `lilac` that are for itself.
-local INTERNAL = { awaitables = true, loader = true, server = true, start = true }
+local INTERNAL = { awaitables = true, loader = true, race = true, server = true, start = true }
 
 -- ---- what is called
 -- ------------------------------------------------------------------------------
@@ -121,8 +121,8 @@ end
 
 local OPTIONS = { "timeout", "return_when", "return_exceptions", "cancel_on_error", "interrupt",
   "attempts", "delay", "backoff", "jitter", "max_delay", "on", "limit", "backlog", "nodelay",
-  "keepalive", "max_connections", "reuse_port", "grace", "mode", "local_addr", "family", "passive",
-  "nonsense" }
+  "keepalive", "max_connections", "reuse_port", "grace", "mode", "local_addr", "family",
+  "passive", "happy_eyeballs_delay", "nonsense" }
 
 local HUGE = ("x"):rep(1000000)
 local NIL = {}

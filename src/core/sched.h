@@ -80,6 +80,7 @@ struct task {
     bool has_context : 1; /* context variables are set for it */
     bool has_name : 1;
     bool leaving : 1;  /* called os.exit, and is unwound already */
+    bool stopped : 1;  /* computed in the way of a main that is to stop, and was told */
     bool rethrown : 1; /* raised the error of an awaited future: that traceback goes on here */
 };
 

@@ -29,6 +29,7 @@ int luaopen_lilac_context(lua_State *L);
 int luaopen_lilac_coroutine(lua_State *L);
 int luaopen_lilac_debug(lua_State *L);
 int luaopen_lilac_dns(lua_State *L);
+int luaopen_lilac_file(lua_State *L);
 int luaopen_lilac_gather(lua_State *L);
 int luaopen_lilac_group(lua_State *L);
 int luaopen_lilac_inspect(lua_State *L);

@@ -239,23 +239,13 @@ int request_result(int64_t result) {
 
 /* SIGXFSZ goes to the thread that writes: blocked there it stays pending, and harms nobody. Other
  * threads keep the disposition that the program has. */
-static void block_file_size_signal(void) {
+void request_block_signals(void) {
     static _Thread_local bool is_blocked;
     sigset_t set;
     if (is_blocked) return;
     sigemptyset(&set);
     sigaddset(&set, SIGXFSZ);
     is_blocked = pthread_sigmask(SIG_BLOCK, &set, NULL) == 0;
-}
-
-int request_write(int fd, const char *bytes, size_t size, size_t *written) {
-    block_file_size_signal();
-    for (*written = 0; *written < size;) {
-        ssize_t count = write(fd, bytes + *written, size - *written);
-        if (count < 0 && errno != EINTR) return request_result(count);
-        if (count > 0) *written += (size_t)count;
-    }
-    return 0;
 }
 
 int request_open(const char *path, int flags, int mode) {

@@ -106,9 +106,9 @@ static inline bool request_is_left(const struct request *request) {
 /* What a system call has returned: as it is, or the libuv code of its error. */
 int request_result(int64_t result);
 
-/* write(2) at the position of the file, all of it. A file that outgrows the limit of the process is
- * an error (EFBIG) and no signal. 0 or a libuv code; `written` is set in any case. */
-int request_write(int fd, const char *bytes, size_t size, size_t *written);
+/* To be called by a thread before it writes: a file that outgrows the limit of the process is an
+ * error then (EFBIG), and no signal. */
+void request_block_signals(void);
 
 /* As open(2); blocks on nothing but the disk: the other end of a FIFO need not be there. */
 int request_open(const char *path, int flags, int mode);
