@@ -1,7 +1,7 @@
 --- Files and folders, without blocking. The parts are in C (see lua/meta/fs.lua); here they come
 --- together.
 
-local PARTS = { "file", "paths" }
+local PARTS = { "content", "file", "paths" }
 
 local fs = {}
 

@@ -436,14 +436,14 @@ void file_push(lua_State *L, const struct file_source *source) {
     init_handle(lilac_loop(L), file, source);
 }
 
-/* What kind of file was opened, and where it begins. */
+/* What kind of file was opened (answer: whether one can seek in it), and where it begins. */
 static void run_look(struct request *request, bool at_end) {
     struct stat found;
     request->status = request_result(fstat(request->fd, &found));
     if (request->status < 0) return;
     if (S_ISDIR(found.st_mode)) request->status = UV_EISDIR;
-    request->flag = S_ISREG(found.st_mode) || S_ISBLK(found.st_mode);
-    request->size = at_end && request->flag ? lseek(request->fd, 0, SEEK_END) : 0;
+    request->answer = S_ISREG(found.st_mode) || S_ISBLK(found.st_mode);
+    request->size = at_end && request->answer ? lseek(request->fd, 0, SEEK_END) : 0;
 }
 
 /* flags = the request's `mode`, permissions its `stat.st_mode` */
@@ -462,7 +462,7 @@ static int push_file(lua_State *L, struct request *request) {
                                  .readable = access != O_WRONLY,
                                  .writable = access != O_RDONLY,
                                  .appends = (request->mode & O_APPEND) != 0,
-                                 .seekable = request->flag,
+                                 .seekable = request->answer,
                                  .position = request->size};
     file_push(L, &source);
     request->fd = -1;
@@ -549,9 +549,7 @@ static int file_mkstemp(lua_State *L) {
     return request_park(L, request);
 }
 
-int luaopen_lilac_file(lua_State *L) {
-    static const luaL_Reg functions[] = {
-        {"mkstemp", file_mkstemp}, {"open", open_file}, {NULL, NULL}};
+void file_prepare(lua_State *L) {
     static const luaL_Reg methods[] = {
         {"close", file_close}, {"flush", file_flush}, {"lines", file_lines},
         {"read", file_read},   {"seek", file_seek},   {"setvbuf", file_setvbuf},
@@ -559,8 +557,14 @@ int luaopen_lilac_file(lua_State *L) {
         {"write", file_write}, {NULL, NULL}};
     static const luaL_Reg meta[] = {
         {"__close", file_close}, {"__tostring", file_tostring}, {NULL, NULL}};
-    lilac_check_version(L);
     lilac_handle_metatable(L, &file_type, methods, meta);
+}
+
+int luaopen_lilac_file(lua_State *L) {
+    static const luaL_Reg functions[] = {
+        {"mkstemp", file_mkstemp}, {"open", open_file}, {NULL, NULL}};
+    lilac_check_version(L);
+    file_prepare(L);
     luaL_newlib(L, functions);
     return 1;
 }

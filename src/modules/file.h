@@ -104,6 +104,9 @@ int file_wait_done(lua_State *L, lilac_wait *wait);
 void file_wait_describe(lilac_wait *wait, char *text, size_t size);
 int file_turn_done(lua_State *L, lilac_wait *wait);
 
+/* Makes the metatable of Files, unless it is there: for every luaopen_ of those that push some. */
+void file_prepare(lua_State *L);
+
 /* What is to be made a File: an open descriptor, and how it was opened. */
 struct file_source {
     int fd;

@@ -47,7 +47,8 @@ struct request {
     char *other; /* the second path of rename and the like, or NULL */
 
     int mode;               /* permissions; of access: which */
-    bool flag, parents;     /* an option of the operation */
+    unsigned options;       /* bits of the operation's own */
+    bool answer;            /* of a question */
     int64_t size;           /* a limit, a length */
     struct timespec set[2]; /* utime: of access, of change */
     struct buffer data;     /* to write, or what was read */
