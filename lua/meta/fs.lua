@@ -205,6 +205,31 @@ function fs.write_file(path, data, options) end
 ---@param options? { exclusive?: boolean } the file has to be a new one; default false
 function fs.copyfile(from, to, options) end
 
+--- What is in a folder, in no order, read in batches: `for name, type in fs.scandir(path) do`. The
+--- loop closes it; so do its end and a scope. "." and ".." are left out. One task at a time.
+---
+--- Raises: FileNotFoundError, NotADirectoryError, PermissionError and other OSErrors.
+---@async
+---@param path string
+---@return lilac.Folder folder an iterator: name, type (as in `lilac.Stat`; of a link "link")
+function fs.scandir(path) end
+
+---@class lilac.Folder
+---@operator call: string?
+local Folder = {}
+
+--- Stops reading the folder. Who waits in it gets a ClosedError. Twice is fine; does not wait.
+function Folder:close() end
+
+--- What `fs.watch` returns: an iterator over `event, name`. It ends when it is closed. One task at
+--- a time.
+---@class lilac.Watcher
+---@operator call: string?
+local Watcher = {}
+
+--- Stops watching. Who waits gets nil: the end. Twice is fine; does not wait.
+function Watcher:close() end
+
 ---@class lilac.OpenOptions
 ---@field mode? lilac.Permissions of a file that is made, less the umask; default "666"
 ---@field exclusive? boolean the file has to be a new one; default false

@@ -1,5 +1,6 @@
 local lilac = require "lilac"
 local content = require "lilac.content"
+local eventually = require "spec.support.eventually"
 local folder = require "spec.support.folder"
 local raises = require "spec.support.raises"
 local run = require "spec.support.child"
@@ -11,15 +12,6 @@ local function refused(pattern, fn, ...)
   local ok, err = pcall(fn, ...)
   assert.is_false(ok)
   assert.matches(pattern, err)
-end
-
---- Waits until a condition holds.
-local function until_true(condition)
-  for _ = 1, 500 do
-    if condition() then return end
-    lilac.sleep(0.01)
-  end
-  error("waited in vain", 2)
 end
 
 local function shell(command, ...)
@@ -89,7 +81,7 @@ describe("content.read_file", function()
     task:cancel()
     settle()
     assert.is_true(task:cancelled())
-    until_true(function() return shell("ls -l /proc/$PPID/fd | grep -c large") == "0" end)
+    eventually(function() return shell("ls -l /proc/$PPID/fd | grep -c large") == "0" end)
   end)
 
   it("reads many files at once", function()
@@ -230,7 +222,7 @@ describe("content.write_file", function()
     task:cancel()
     settle()
     assert.is_true(task:cancelled())
-    until_true(function() return dir:names() == "file" end)
+    eventually(function() return dir:names() == "file" end)
     assert.equal("old", dir:read "file")
   end)
 
@@ -310,11 +302,11 @@ describe("content.copyfile", function()
   it("removes what it has made when it is cancelled", function()
     local dir <close> = folder()
     local task = begin(content.copyfile, "/dev/zero", dir / "to")
-    until_true(function() return dir:names() ~= "" end)
+    eventually(function() return dir:names() ~= "" end)
     task:cancel()
     settle()
     assert.is_true(task:cancelled())
-    until_true(function() return dir:names() == "" end)
+    eventually(function() return dir:names() == "" end)
   end)
 
   it("checks its arguments", function()

@@ -16,7 +16,8 @@ static const lua_CFunction parts[] = {
 static const luaL_Reg modules[] = {
     {"lilac.content", luaopen_lilac_content}, {"lilac.dns", luaopen_lilac_dns},
     {"lilac.file", luaopen_lilac_file},       {"lilac.paths", luaopen_lilac_paths},
-    {"lilac.tcp", luaopen_lilac_tcp},         {NULL, NULL}};
+    {"lilac.scandir", luaopen_lilac_scandir}, {"lilac.tcp", luaopen_lilac_tcp},
+    {"lilac.watch", luaopen_lilac_watch},     {NULL, NULL}};
 
 bool builtin_load(lua_State *L, const char *name) {
     for (const luaL_Reg *module = modules; module->name; module++) {

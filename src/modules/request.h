@@ -94,6 +94,9 @@ void request_describe(lilac_wait *wait, char *text, size_t size);
  * is "fs:stat", "file:read", … */
 int request_raise(lua_State *L, int status, const char *op, const char *path, const char *other);
 
+/* "file", "directory", …: the type that permissions tell as well. */
+const char *request_type(uint64_t mode);
+
 /* Pushes what stat() returns, a table; returns 1. */
 int request_push_stat(lua_State *L, const uv_stat_t *stat);
 
