@@ -14,10 +14,18 @@ static const lua_CFunction parts[] = {
 
 /* What `require` finds besides; the Lua ones are in lilac_embedded. */
 static const luaL_Reg modules[] = {
-    {"lilac.content", luaopen_lilac_content}, {"lilac.dns", luaopen_lilac_dns},
-    {"lilac.file", luaopen_lilac_file},       {"lilac.paths", luaopen_lilac_paths},
-    {"lilac.scandir", luaopen_lilac_scandir}, {"lilac.tcp", luaopen_lilac_tcp},
-    {"lilac.watch", luaopen_lilac_watch},     {NULL, NULL}};
+    {"lilac.content", luaopen_lilac_content},
+    {"lilac.dns", luaopen_lilac_dns},
+    {"lilac.file", luaopen_lilac_file},
+    {"lilac.paths", luaopen_lilac_paths},
+    {"lilac.pipe", luaopen_lilac_pipe},
+    {"lilac.scandir", luaopen_lilac_scandir},
+    {"lilac.signal", luaopen_lilac_signal},
+    {"lilac.tcp", luaopen_lilac_tcp},
+    {"lilac.unix", luaopen_lilac_unix},
+    {"lilac.watch", luaopen_lilac_watch},
+    {NULL, NULL},
+};
 
 bool builtin_load(lua_State *L, const char *name) {
     for (const luaL_Reg *module = modules; module->name; module++) {
