@@ -15,6 +15,7 @@ static const lua_CFunction parts[] = {
 /* What `require` finds besides; the Lua ones are in lilac_embedded. */
 /* clang-format off */
 static const luaL_Reg modules[] = {
+    {"lilac.content", luaopen_lilac_content},
     {"lilac.dns", luaopen_lilac_dns},
     {"lilac.file", luaopen_lilac_file},
     {"lilac.paths", luaopen_lilac_paths},
@@ -23,6 +24,11 @@ static const luaL_Reg modules[] = {
     {"lilac.tcp", luaopen_lilac_tcp},
     {"lilac.testing", luaopen_lilac_testing},
     {"lilac.unix", luaopen_lilac_unix},
+    {"lilac.scandir", luaopen_lilac_scandir},
+    {"lilac.signal", luaopen_lilac_signal},
+    {"lilac.tcp", luaopen_lilac_tcp},
+    {"lilac.unix", luaopen_lilac_unix},
+    {"lilac.watch", luaopen_lilac_watch},
     {NULL, NULL},
 };
 /* clang-format on */
