@@ -57,6 +57,8 @@ classes["Stream writing"] = function() return (select(2, lilac.pipe.pair())) end
 classes["Server"] = function() return net.serve("127.0.0.1", 0, noop) end
 classes["SignalHandle"] = function() return lilac.signal.handle("URG", noop) end
 classes["SignalIterator"] = function() return (lilac.signal.iter "URG") end
+classes["Child"] = function() return (lilac.child.spawn { "true" }) end
+classes["Process"] = function() return lilac.process.spawn { "true" } end
 classes["Stream closed"] = function()
   local stream = net.connect("127.0.0.1", server.port)
   stream:close()
@@ -95,7 +97,7 @@ local function add_targets()
     local name = file:match "^(.*)%.lua$"
     if name and not INTERNAL[name] then local _ = lilac[name] end
   end
-  for _, name in ipairs { "net", "dns", "pipe", "signal", "tcp",
+  for _, name in ipairs { "net", "dns", "child", "pipe", "process", "signal", "tcp",
     "errors" } do
     add_functions(name .. ".", lilac[name])
   end
@@ -120,7 +122,9 @@ end
 
 local OPTIONS = { "timeout", "return_when", "return_exceptions", "cancel_on_error", "interrupt",
   "attempts", "delay", "backoff", "jitter", "max_delay", "on", "limit", "backlog", "nodelay",
-  "keepalive", "max_connections", "reuse_port", "local_addr", "family", "passive", "nonsense" }
+  "keepalive", "max_connections", "reuse_port", "local_addr", "family", "passive", "cwd", "env",
+  "stdin", "stderr", "input", "capture", "check", "grace", "shell", "group", "detached", "kept",
+  "nonsense" }
 
 local HUGE = ("x"):rep(1000000)
 local NIL = {}

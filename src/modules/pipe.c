@@ -117,6 +117,7 @@ static const struct stream_ops pipe_ops = {.start = pipe_start,
                                            .shutdown = pipe_shutdown,
                                            .linger = pipe_linger,
                                            .free = pipe_free,
+                                           .descriptor = stream_uv_descriptor,
                                            .peername = pipe_peername,
                                            .sockname = pipe_sockname,
                                            .subject = pipe_subject};
