@@ -59,6 +59,8 @@ classes["Listener unix"] = function() return net.listen_unix("@lilac" .. math.ra
 classes["Server"] = function() return net.serve("127.0.0.1", 0, noop) end
 classes["SignalHandle"] = function() return lilac.signal.handle("URG", noop) end
 classes["SignalIterator"] = function() return (lilac.signal.iter "URG") end
+classes["Child"] = function() return (lilac.child.spawn { "true" }) end
+classes["Process"] = function() return lilac.process.spawn { "true" } end
 classes["Stream closed"] = function()
   local stream = net.connect("127.0.0.1", server.port)
   stream:close()
@@ -97,7 +99,8 @@ local function add_targets()
     local name = file:match "^(.*)%.lua$"
     if name and not INTERNAL[name] then local _ = lilac[name] end
   end
-  for _, name in ipairs { "net", "dns", "pipe", "signal", "tcp", "testing", "unix", "errors" } do
+  for _, name in ipairs { "net", "dns", "child", "pipe", "process", "signal", "tcp", "testing",
+    "unix", "errors" } do
     add_functions(name .. ".", lilac[name])
   end
   local public = {}
@@ -122,7 +125,8 @@ end
 local OPTIONS = { "timeout", "return_when", "return_exceptions", "cancel_on_error", "interrupt",
   "attempts", "delay", "backoff", "jitter", "max_delay", "on", "limit", "backlog", "nodelay",
   "keepalive", "max_connections", "reuse_port", "grace", "mode", "local_addr", "family",
-  "passive", "happy_eyeballs_delay", "nonsense" }
+  "passive", "happy_eyeballs_delay", "cwd", "env", "stdin", "stderr", "input", "capture", "check",
+  "shell", "group", "detached", "kept", "nonsense" }
 
 local HUGE = ("x"):rep(1000000)
 local NIL = {}

@@ -16,6 +16,7 @@ static const lua_CFunction parts[] = {
 /* clang-format off */
 static const luaL_Reg modules[] = {
     {"lilac.content", luaopen_lilac_content},
+    {"lilac.child", luaopen_lilac_child},
     {"lilac.dns", luaopen_lilac_dns},
     {"lilac.file", luaopen_lilac_file},
     {"lilac.paths", luaopen_lilac_paths},
@@ -29,6 +30,7 @@ static const luaL_Reg modules[] = {
     {"lilac.tcp", luaopen_lilac_tcp},
     {"lilac.unix", luaopen_lilac_unix},
     {"lilac.watch", luaopen_lilac_watch},
+    {"lilac.unix", luaopen_lilac_unix},
     {NULL, NULL},
 };
 /* clang-format on */

@@ -26,6 +26,7 @@ LILAC_API int luaopen_lilac(lua_State *L);
 int luaopen_lilac_base(lua_State *L);
 int luaopen_lilac_callback(lua_State *L);
 int luaopen_lilac_content(lua_State *L);
+int luaopen_lilac_child(lua_State *L);
 int luaopen_lilac_context(lua_State *L);
 int luaopen_lilac_coroutine(lua_State *L);
 int luaopen_lilac_debug(lua_State *L);
