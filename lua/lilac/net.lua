@@ -103,6 +103,8 @@ function net.connect(host, port, options)
   return stream
 end
 
+net.udp = require("lilac.udp").open
+
 --- A machine without IPv6 may still resolve to an IPv6 address.
 local function is_unavailable(err)
   return lilac.errors.is(err, "OSError")

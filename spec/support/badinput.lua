@@ -53,6 +53,7 @@ end)
 classes["Listener"] = function() return tcp.listen("127.0.0.1", 0) end
 classes["Stream"] = function() return net.connect("127.0.0.1", server.port) end
 classes["Server"] = function() return net.serve("127.0.0.1", 0, noop) end
+classes["Socket"] = function() return net.udp { host = "127.0.0.1" } end
 classes["Stream closed"] = function()
   local stream = net.connect("127.0.0.1", server.port)
   stream:close()
@@ -91,7 +92,7 @@ local function add_targets()
     local name = file:match "^(.*)%.lua$"
     if name and not INTERNAL[name] then local _ = lilac[name] end
   end
-  for _, name in ipairs { "net", "dns", "tcp", "errors" } do
+  for _, name in ipairs { "net", "dns", "tcp", "udp", "errors" } do
     add_functions(name .. ".", lilac[name])
   end
   local public = {}
@@ -115,8 +116,9 @@ end
 
 local OPTIONS = { "timeout", "return_when", "return_exceptions", "cancel_on_error", "interrupt",
   "attempts", "delay", "backoff", "jitter", "max_delay", "on", "limit", "backlog", "nodelay",
-  "keepalive", "max_connections", "reuse_port", "local_addr", "family", "passive",
-  "happy_eyeballs_delay", "nonsense" }
+  "keepalive", "max_connections", "reuse_port", "local_addr", "family", "passive", "host", "port",
+  "queue", "ttl", "broadcast", "ipv6_only", "multicast_interface", "happy_eyeballs_delay",
+  "nonsense" }
 
 local HUGE = ("x"):rep(1000000)
 local NIL = {}
