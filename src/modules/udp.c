@@ -333,7 +333,7 @@ static int udp_connect_to(struct udp *udp, const union address *peer) {
 /* [socket, host, port, addresses] */
 static int connect_resolved(lua_State *L, int ignored, lua_KContext context) {
     struct udp *udp = udp_check(L, "connect");
-    union address peer;
+    union address peer = {0};
     int status = UV_EAI_NODATA;
     (void)ignored, (void)context;
     for (lua_Integer i = 1; status != 0; i++) {
@@ -514,7 +514,7 @@ static bool is_unavailable(int status) {
 static int open_resolved(lua_State *L, int ignored, lua_KContext context) {
     struct udp_options options = check_options(L);
     struct udp *udp = lilac_handle_new(L, &udp_type);
-    union address address, next;
+    union address address = {0}, next;
     int status = UV_EADDRNOTAVAIL;
     (void)ignored, (void)context;
     waitq_init(&udp->senders);
