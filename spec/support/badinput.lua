@@ -17,7 +17,7 @@ local LIMIT = 5      -- seconds that a chunk of calls may take
 local CHUNK = 250    -- calls that run at once
 
 -- Parts of `lilac` that are for itself.
-local INTERNAL = { awaitables = true, loader = true, race = true, start = true }
+local INTERNAL = { awaitables = true, loader = true, race = true, server = true, start = true }
 
 -- ---- what is called
 -- ------------------------------------------------------------------------------
@@ -52,8 +52,13 @@ end)
 
 classes["Listener"] = function() return tcp.listen("127.0.0.1", 0) end
 classes["Stream"] = function() return net.connect("127.0.0.1", server.port) end
+classes["Stream reading"] = function() return (lilac.pipe.pair()) end
+classes["Stream writing"] = function() return (select(2, lilac.pipe.pair())) end
+classes["Listener unix"] = function() return net.listen_unix("@lilac" .. math.random(1 << 40)) end
 classes["Server"] = function() return net.serve("127.0.0.1", 0, noop) end
 classes["Socket"] = function() return net.udp { host = "127.0.0.1" } end
+classes["SignalHandle"] = function() return lilac.signal.handle("URG", noop) end
+classes["SignalIterator"] = function() return (lilac.signal.iter "URG") end
 classes["Stream closed"] = function()
   local stream = net.connect("127.0.0.1", server.port)
   stream:close()
@@ -92,7 +97,7 @@ local function add_targets()
     local name = file:match "^(.*)%.lua$"
     if name and not INTERNAL[name] then local _ = lilac[name] end
   end
-  for _, name in ipairs { "net", "dns", "tcp", "udp", "errors" } do
+  for _, name in ipairs { "net", "dns", "pipe", "signal", "tcp", "udp", "unix", "errors" } do
     add_functions(name .. ".", lilac[name])
   end
   local public = {}
@@ -116,9 +121,9 @@ end
 
 local OPTIONS = { "timeout", "return_when", "return_exceptions", "cancel_on_error", "interrupt",
   "attempts", "delay", "backoff", "jitter", "max_delay", "on", "limit", "backlog", "nodelay",
-  "keepalive", "max_connections", "reuse_port", "local_addr", "family", "passive", "host", "port",
-  "queue", "ttl", "broadcast", "ipv6_only", "multicast_interface", "happy_eyeballs_delay",
-  "nonsense" }
+  "keepalive", "max_connections", "reuse_port", "grace", "mode", "local_addr", "family",
+  "passive", "happy_eyeballs_delay", "host", "port", "queue", "ttl", "broadcast", "ipv6_only",
+  "multicast_interface", "nonsense" }
 
 local HUGE = ("x"):rep(1000000)
 local NIL = {}

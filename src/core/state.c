@@ -1,6 +1,7 @@
 #include "state.h"
 
 #include <malloc.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -49,7 +50,8 @@ static void tune_malloc(void) {
 }
 
 lua_State *state_open(void) {
-    tune_malloc();
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, tune_malloc);
     struct state *state = calloc(1, sizeof *state);
     if (!state) return NULL;
     state->allocator = allocator_open();

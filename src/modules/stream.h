@@ -36,9 +36,15 @@ struct stream_ops {
      * nothing can make it last. May be NULL. */
     void (*linger)(struct stream *stream);
 
+    /* The stream is about to be freed: frees what the transport owns (`own`). May be NULL. */
+    void (*free)(struct stream *stream);
+
     /* Push the address of an end; return the number of values. */
     int (*peername)(lua_State *L, struct stream *stream);
     int (*sockname)(lua_State *L, struct stream *stream);
+
+    /* Pushes pid, uid and gid of the peer; returns 3. Of Unix sockets; else NULL. */
+    int (*peercred)(lua_State *L, struct stream *stream);
 
     /* Writes what errors call the stream: "127.0.0.1:80". */
     void (*subject)(const struct stream *stream, char *text, size_t size);
@@ -77,6 +83,7 @@ struct stream {
         uv_shutdown_t shutdown;
     } request;
     union address peer; /* as it was at first, so that it can be named when it is gone */
+    void *own;          /* the transport's own */
 
     lilac_wait reader; /* or who connects */
     struct stream_want want;

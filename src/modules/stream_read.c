@@ -1,0 +1,309 @@
+/*
+ * The reading half of a stream. What arrives is copied into `received` by the transport's callback,
+ * which wakes the one reader when that answers it; the reader takes its bytes on its own stack, so
+ * a cancelled read loses none.
+ */
+#include <string.h>
+
+#include "../core/args.h"
+#include "../core/error.h"
+#include "../core/list.h"
+#include "stream_halves.h"
+
+/* Its continuation may park again. */
+static const lilac_op read_op;
+
+/* ---- reading: what has arrived, and for whom ------------------------------------------------- */
+
+enum answer { ANSWER_NONE, ANSWER_BYTES, ANSWER_TOO_LONG, ANSWER_END };
+
+/* The number of bytes up to the end of the separator, or 0. Looks only at what is new. */
+static size_t want_find(struct stream_want *want, const struct buffer *received) {
+    const char *bytes = buffer_bytes(received);
+    size_t size = want->separator_size;
+    if (received->size < size) return 0;
+    const char *found =
+        memmem(bytes + want->scanned, received->size - want->scanned, want->separator, size);
+    if (found) return (size_t)(found - bytes) + size;
+    want->scanned = received->size - size + 1;
+    return 0;
+}
+
+/* How the reader can go on; for ANSWER_BYTES, with the first `size` bytes. */
+static enum answer stream_answer(struct stream *stream, struct stream_want *want, size_t *size) {
+    size_t there = stream->received.size;
+    *size = want->count;
+    switch (want->format) {
+    case WANT_SOME:
+        if (there < *size) *size = there;
+        if (there > 0) return ANSWER_BYTES;
+        break;
+    case WANT_COUNT:
+    case WANT_EXACTLY:
+        if (there >= want->count) return ANSWER_BYTES;
+        break;
+    case WANT_LINE:
+    case WANT_LINE_KEPT:
+    case WANT_UNTIL:
+        *size = want_find(want, &stream->received);
+        if ((*size > 0 ? *size : there + 1) > stream->limit + want->separator_size)
+            return ANSWER_TOO_LONG;
+        if (*size > 0) return ANSWER_BYTES;
+        break;
+    case WANT_ALL: break;
+    }
+    return stream->read_status != 0 ? ANSWER_END : ANSWER_NONE;
+}
+
+/* A reader keeps the loop alive while it waits; a stream that only reads ahead does not, so that a
+ * deadlock is seen. */
+static void reader_leave(struct stream *stream) {
+    if (stream->handle.uv) uv_unref(stream->handle.uv);
+}
+
+void stream_wake_reader(struct stream *stream) {
+    if (!lilac_waiting(&stream->reader)) return;
+    reader_leave(stream);
+    lilac_wake(&stream->reader);
+}
+
+void stream_stop(struct stream *stream) {
+    if (stream->reading) stream->ops->stop(stream);
+    stream->reading = false;
+}
+
+void stream_received(struct stream *stream, const char *bytes, size_t size) {
+    if (!buffer_append(&stream->received, bytes, size)) {
+        stream_stop(stream);
+        stream_ended(stream, UV_ENOMEM);
+        return;
+    }
+    if (lilac_waiting(&stream->reader)) {
+        size_t ignored;
+        if (stream_answer(stream, &stream->want, &ignored) == ANSWER_NONE) return;
+        stream_wake_reader(stream);
+    }
+    if (stream->received.size > stream->limit) stream_stop(stream);
+}
+
+/* read(0) is none of these: it leaves what is there. */
+static bool wants_anything(const struct stream_want *want) {
+    return want->format == WANT_SOME && want->count > 0;
+}
+
+bool stream_reads_itself(const struct stream *stream) {
+    return lilac_waiting(&stream->reader) && wants_anything(&stream->want);
+}
+
+void stream_readable(struct stream *stream) {
+    stream->readable = true;
+    stream_wake_reader(stream);
+}
+
+void stream_ended(struct stream *stream, int status) {
+    stream->read_status = status;
+    stream->reading = false;
+    stream_wake_reader(stream);
+}
+
+/* ---- reading: the reader --------------------------------------------------------------------- */
+
+/* Pushes the first `size` bytes, without the last `dropped`, and takes them out. */
+static int push_received(lua_State *L, struct stream *stream, size_t size, size_t dropped) {
+    lua_pushlstring(L, size > dropped ? buffer_bytes(&stream->received) : "", size - dropped);
+    buffer_drop(&stream->received, size);
+    return 1;
+}
+
+static int raise_too_long(lua_State *L, const struct stream *stream) {
+    char subject[STREAM_SUBJECT];
+    stream->ops->subject(stream, subject, sizeof subject);
+    const char *limit = lua_pushfstring(L, "%I", (LUAI_UACINT)stream->limit);
+    return lilac_throw(L, "LimitOverrunError", "read %s: no separator within the limit of %s bytes",
+                       subject, limit);
+}
+
+/* The stream ended before the reader's bytes were complete. */
+static int raise_incomplete(lua_State *L, struct stream *stream, const struct stream_want *want) {
+    char subject[STREAM_SUBJECT];
+    stream->ops->subject(stream, subject, sizeof subject);
+    LUAI_UACINT there = (LUAI_UACINT)stream->received.size;
+    if (want->format == WANT_UNTIL)
+        lua_pushfstring(L, "read %s: the stream ended %I bytes after the last separator", subject,
+                        there);
+    else
+        lua_pushfstring(L, "read %s: the stream ended after %I of %I bytes", subject, there,
+                        (LUAI_UACINT)want->count);
+    error_new(L, "IncompleteReadError");
+    push_received(L, stream, stream->received.size, 0);
+    error_set_field(L, -2, "partial");
+    error_add_traceback(L, -1, 1);
+    return lua_error(L);
+}
+
+static int read_end(lua_State *L, struct stream *stream, const struct stream_want *want) {
+    size_t there = stream->received.size;
+    if (stream->read_status != UV_EOF) return stream_raise(L, stream, "read", stream->read_status);
+    if (want->format == WANT_EXACTLY || (want->format == WANT_UNTIL && there > 0))
+        return raise_incomplete(L, stream, want);
+    if (there > 0 || want->format == WANT_ALL) return push_received(L, stream, there, 0);
+    lua_pushnil(L);
+    return 1;
+}
+
+/* What the reader wants, from its stack: [stream, count or separator, format]. */
+static struct stream_want want_at_stack(lua_State *L) {
+    struct stream_want want = {.format = (enum stream_format)lua_tointeger(L, 3)};
+    switch (want.format) {
+    case WANT_SOME:
+    case WANT_COUNT:
+    case WANT_EXACTLY: want.count = (size_t)lua_tointeger(L, 2); break;
+    case WANT_LINE:
+    case WANT_LINE_KEPT:
+        want.separator = "\n";
+        want.separator_size = 1;
+        break;
+    case WANT_UNTIL: want.separator = lua_tolstring(L, 2, &want.separator_size); break;
+    case WANT_ALL: break;
+    }
+    return want;
+}
+
+static bool read_cancel(lilac_wait *wait) {
+    reader_leave(container_of(wait, struct stream, reader));
+    return true;
+}
+
+static void read_describe(lilac_wait *wait, char *text, size_t size) {
+    struct stream *stream = container_of(wait, struct stream, reader);
+    stream->ops->subject(stream, text, size);
+}
+
+/* Pushes what the transport has, past `received`. False, and nothing, when there is nothing. */
+static bool read_directly(lua_State *L, struct stream *stream, size_t max) {
+    const char *bytes;
+    stream->readable = false;
+    int size = stream->ops->try_read(stream, &bytes, max);
+    if (size > 0) {
+        lua_pushlstring(L, bytes, (size_t)size);
+        return true;
+    }
+    if (size != UV_EAGAIN) {
+        stream_stop(stream);
+        stream_ended(stream, size);
+    }
+    return false;
+}
+
+static void refuse_second_reader(lua_State *L, const struct stream *stream) {
+    char what[STREAM_SUBJECT] = "read ";
+    stream->ops->subject(stream, what + 5, sizeof what - 5);
+    lilac_refuse_second(L, &stream->reader, what);
+}
+
+/* Answers the reader or parks it. */
+static int read_answer(lua_State *L, struct stream *stream) {
+    struct stream_want want = want_at_stack(L);
+    size_t size;
+    if (lilac_waiting(&stream->reader)) refuse_second_reader(L, stream);
+    if (stream->readable && wants_anything(&want) && stream->received.size == 0 &&
+        read_directly(L, stream, want.count))
+        return 1;
+    switch (stream_answer(stream, &want, &size)) {
+    case ANSWER_BYTES: return push_received(L, stream, size, want.format == WANT_LINE);
+    case ANSWER_TOO_LONG: return raise_too_long(L, stream);
+    case ANSWER_END: return read_end(L, stream, &want);
+    case ANSWER_NONE: break;
+    }
+    if (!stream->reading) {
+        int status = stream->ops->start(stream);
+        if (status != 0) return stream_raise(L, stream, "read", status);
+        stream->reading = true;
+    }
+    stream->want = want;
+    if (stream->handle.uv) uv_ref(stream->handle.uv);
+    return lilac_park(L, &stream->reader, &read_op);
+}
+
+/* Begins anew: another task may have read, or closed the stream, between the wake and now. */
+static int read_done(lua_State *L, lilac_wait *wait) {
+    (void)wait;
+    return read_answer(L, stream_check(L, "read"));
+}
+
+static const lilac_op read_op = {
+    .name = "stream:read", .cancel = read_cancel, .done = read_done, .describe = read_describe};
+
+/* All reads come here with what they want at 2. */
+static int read_begin(lua_State *L, struct stream *stream, enum stream_format format) {
+    lilac_checkpoint(L);
+    lua_settop(L, 2);
+    lua_pushinteger(L, format);
+    return read_answer(L, stream);
+}
+
+/* The format argument at 2, as io has it; the default is "l". */
+static enum stream_format check_format(lua_State *L) {
+    luaL_argcheck(L, lua_isnoneornil(L, 3), 3, "one format at a time");
+    if (lua_type(L, 2) == LUA_TNUMBER) {
+        /* As in io, 0 asks whether anything is left. */
+        return args_integer(L, 2, "number of bytes", 0, LUA_MAXINTEGER) > 0 ? WANT_COUNT
+                                                                            : WANT_SOME;
+    }
+    const char *format = luaL_optstring(L, 2, "l");
+    if (*format == '*') format++; /* the formats of Lua 5.1 */
+    switch (*format) {
+    case 'l': return WANT_LINE;
+    case 'L': return WANT_LINE_KEPT;
+    case 'a': return WANT_ALL;
+    case 'n':
+        luaL_argerror(L, 2, "a Stream does not read numbers: read a line, and use tonumber");
+        break;
+    default: luaL_argerror(L, 2, "invalid format");
+    }
+    return WANT_LINE;
+}
+
+int stream_read(lua_State *L) {
+    struct stream *stream = stream_check(L, "read");
+    return read_begin(L, stream, check_format(L));
+}
+
+int stream_read_some(lua_State *L) {
+    struct stream *stream = stream_check(L, "read_some");
+    if (lua_isnoneornil(L, 2)) {
+        lua_settop(L, 1);
+        lua_pushinteger(L, LUA_MAXINTEGER);
+    } else {
+        args_integer(L, 2, "number of bytes", 1, LUA_MAXINTEGER);
+    }
+    return read_begin(L, stream, WANT_SOME);
+}
+
+int stream_read_exactly(lua_State *L) {
+    struct stream *stream = stream_check(L, "read_exactly");
+    args_integer(L, 2, "number of bytes", 0, LUA_MAXINTEGER);
+    return read_begin(L, stream, WANT_EXACTLY);
+}
+
+int stream_read_until(lua_State *L) {
+    struct stream *stream = stream_check(L, "read_until");
+    luaL_argcheck(L, *luaL_checkstring(L, 2) || lua_rawlen(L, 2) > 0, 2,
+                  "separator expected, got an empty string");
+    return read_begin(L, stream, WANT_UNTIL);
+}
+
+static int lines_next(lua_State *L) {
+    lua_settop(L, 0);
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_pushvalue(L, lua_upvalueindex(2));
+    return stream_read(L);
+}
+
+int stream_lines(lua_State *L) {
+    stream_check(L, "lines");
+    check_format(L);
+    lua_settop(L, 2);
+    lua_pushcclosure(L, lines_next, 2);
+    return 1;
+}

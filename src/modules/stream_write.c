@@ -1,0 +1,191 @@
+/*
+ * The writing half of a stream. What is written goes to the transport at once; what that does not
+ * take is queued, and whoever has written too much waits until it is sent.
+ */
+#include "stream_halves.h"
+
+enum { BUFS = 16 };
+
+/* Their continuations may park again. */
+static const lilac_op write_op, flush_op, shutdown_op;
+
+/* ---- writing: the queue ---------------------------------------------------------------------- */
+
+size_t stream_unsent(const struct stream *stream) {
+    return (size_t)(stream->accepted - stream->sent);
+}
+
+/* Nothing more can be sent: what is queued never will be. */
+static void write_fail(struct stream *stream, int status) {
+    stream->write_status = status;
+    stream->sent = stream->accepted;
+    buffer_free(&stream->queued);
+}
+
+static void send_queued(struct stream *stream) {
+    buffer_swap(&stream->queued, &stream->sending);
+    int status = stream->ops->write(stream, buffer_bytes(&stream->sending), stream->sending.size);
+    if (status == 0) return;
+    buffer_free(&stream->sending);
+    write_fail(stream, status);
+}
+
+static void send_end(struct stream *stream) {
+    int status = stream->ops->shutdown(stream);
+    if (status != 0) stream_shut(stream, status);
+}
+
+void stream_sent(struct stream *stream, int status) {
+    size_t size = stream->sending.size;
+    buffer_drop(&stream->sending, size);
+    if (status != 0) {
+        write_fail(stream, status);
+    } else if (stream->write_status == 0) {
+        stream->sent += size;
+        if (stream->queued.size > 0) send_queued(stream);
+    }
+    if (stream_unsent(stream) == 0) {
+        if (stream->handle.closed)
+            lilac_handle_finish(&stream->handle);
+        else if (stream->ending && stream->write_status == 0)
+            send_end(stream);
+    }
+    waitq_wake_all(&stream->writers);
+}
+
+void stream_shut(struct stream *stream, int status) {
+    stream->ended = true;
+    stream->write_status = status;
+    waitq_wake_all(&stream->writers);
+}
+
+/* Queues what is left of `bufs` after the first `skipped` bytes. 0, or UV_ENOMEM. */
+static int queue_rest(struct stream *stream, const uv_buf_t *bufs, unsigned count, size_t skipped) {
+    for (unsigned i = 0; i < count; i++) {
+        size_t skip = skipped < bufs[i].len ? skipped : bufs[i].len;
+        skipped -= skip;
+        if (!buffer_append(&stream->queued, bufs[i].base + skip, bufs[i].len - skip))
+            return UV_ENOMEM;
+    }
+    return 0;
+}
+
+/* Sends the buffers, or queues them behind what waits already. 0, or the error that ended the
+ * sending direction. */
+static int stream_put(struct stream *stream, const uv_buf_t *bufs, unsigned count) {
+    bool is_busy = stream_unsent(stream) > 0;
+    size_t total = 0, done = 0;
+    for (unsigned i = 0; i < count; i++)
+        total += bufs[i].len;
+    if (total == 0) return 0;
+    if (!is_busy) {
+        int status = stream->ops->try_write(stream, bufs, count);
+        if (status < 0 && status != UV_EAGAIN) {
+            write_fail(stream, status);
+            return status;
+        }
+        if (status > 0) done = (size_t)status;
+    }
+    stream->accepted += total;
+    stream->sent += done;
+    if (done == total) return 0;
+    /* A gap in what was accepted would be worse than no more bytes at all. */
+    if (queue_rest(stream, bufs, count, done) != 0)
+        write_fail(stream, UV_ENOMEM);
+    else if (!is_busy)
+        send_queued(stream);
+    return stream->write_status;
+}
+
+/* ---- writing: the writer --------------------------------------------------------------------- */
+
+/* Raises the error that ended the sending direction, if any. */
+static void writer_check(lua_State *L, const struct stream *stream, const char *op) {
+    if (stream->write_status != 0) stream_raise(L, stream, op, stream->write_status);
+}
+
+static int raise_shut_down(lua_State *L, const struct stream *stream) {
+    char subject[STREAM_SUBJECT];
+    stream->ops->subject(stream, subject, sizeof subject);
+    return lilac_throw(L, "InvalidStateError", "write %s: the Stream was shut down", subject);
+}
+
+/* Waits at the high-water mark; the data was accepted, and will be sent whether this waits or not.
+ */
+static int write_done(lua_State *L, lilac_wait *wait) {
+    struct stream *stream = stream_check(L, "write");
+    (void)wait;
+    writer_check(L, stream, "write");
+    if (stream_unsent(stream) > STREAM_HIGH_WATER)
+        return waitq_park(L, &stream->writers, &write_op);
+    lua_settop(L, 1);
+    return 1;
+}
+
+static const lilac_op write_op = {
+    .name = "stream:write", .cancel = waitq_cancel, .done = write_done};
+
+int stream_write(lua_State *L) {
+    struct stream *stream = stream_check(L, "write");
+    int last = lua_gettop(L);
+    for (int i = 2; i <= last; i++)
+        luaL_checkstring(L, i); /* makes strings of numbers, before anything is sent */
+    lilac_checkpoint(L);
+    writer_check(L, stream, "write");
+    if (stream->ending) return raise_shut_down(L, stream);
+    for (int next = 2; next <= last;) {
+        uv_buf_t bufs[BUFS];
+        unsigned count = 0;
+        for (; next <= last && count < BUFS; next++, count++)
+            bufs[count].base = (char *)lua_tolstring(L, next, &bufs[count].len);
+        int status = stream_put(stream, bufs, count);
+        if (status != 0) return stream_raise(L, stream, "write", status);
+    }
+    if (stream_unsent(stream) > STREAM_HIGH_WATER) return write_done(L, NULL);
+    lua_settop(L, 1);
+    return 1;
+}
+
+/* [stream, so many bytes have to be sent] */
+static int flush_done(lua_State *L, lilac_wait *wait) {
+    struct stream *stream = stream_check(L, "flush");
+    (void)wait;
+    writer_check(L, stream, "flush");
+    if (stream->sent < (uint64_t)lua_tointeger(L, 2))
+        return waitq_park(L, &stream->writers, &flush_op);
+    return 0;
+}
+
+static const lilac_op flush_op = {
+    .name = "stream:flush", .cancel = waitq_cancel, .done = flush_done};
+
+int stream_flush(lua_State *L) {
+    struct stream *stream = stream_check(L, "flush");
+    lilac_checkpoint(L);
+    lua_settop(L, 1);
+    lua_pushinteger(L, (lua_Integer)stream->accepted);
+    return flush_done(L, NULL);
+}
+
+static int shutdown_done(lua_State *L, lilac_wait *wait) {
+    struct stream *stream = stream_check(L, "shutdown");
+    (void)wait;
+    writer_check(L, stream, "shutdown");
+    if (!stream->ended) return waitq_park(L, &stream->writers, &shutdown_op);
+    return 0;
+}
+
+static const lilac_op shutdown_op = {
+    .name = "stream:shutdown", .cancel = waitq_cancel, .done = shutdown_done};
+
+int stream_shutdown(lua_State *L) {
+    struct stream *stream = stream_check(L, "shutdown");
+    lilac_checkpoint(L);
+    writer_check(L, stream, "shutdown");
+    if (!stream->ending) {
+        stream->ending = true;
+        if (stream_unsent(stream) == 0) send_end(stream);
+    }
+    lua_settop(L, 1);
+    return shutdown_done(L, NULL);
+}
