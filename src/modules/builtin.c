@@ -30,6 +30,7 @@ static const luaL_Reg modules[] = {
     {"lilac.tcp", luaopen_lilac_tcp},
     {"lilac.unix", luaopen_lilac_unix},
     {"lilac.watch", luaopen_lilac_watch},
+    {"lilac.udp", luaopen_lilac_udp},
     {"lilac.unix", luaopen_lilac_unix},
     {NULL, NULL},
 };
