@@ -19,7 +19,7 @@ end
 
 local nouns = set "args buffer list waitq error object"
 local insiders = set [[base task callback coroutine debug gather group timeout context inspect
-                       watchdog interrupt report trace sync lock queue signal]]
+                       watchdog interrupt report trace sync lock queue thread far channel signal]]
 
 local function stem(path) return (path:match("([^/]+)%.[ch]$")) end
 

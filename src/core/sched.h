@@ -209,8 +209,8 @@ bool task_is_own_cancellation(lua_State *L, int index);
  * that it is raised at the next await. */
 void task_rearm(lua_State *L, struct task *task, int index);
 
-/* Whether `holder`, through the waits of the tasks it depends on (op->holder), waits for the running
- * task, and none of them is under a deadline. */
+/* Whether `holder`, through the waits of the tasks it depends on (op->holder), waits for the
+ * running task, and none of them is under a deadline. */
 bool task_closes_cycle(lua_State *L, struct task *holder);
 
 /* Raises DeadlockError when it does. Before a wait for `holder` is armed. */

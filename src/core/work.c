@@ -36,7 +36,7 @@ static void work_free(struct job *job) {
     free(job);
 }
 
-static const struct job_type work_type = {work_run, on_worked, work_free};
+static const struct job_type work_type = {.run = work_run, .done = on_worked, .free = work_free};
 
 static bool work_cancel(lilac_wait *wait) {
     job_leave(&container_of(wait, struct work_job, wait)->job);

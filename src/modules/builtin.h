@@ -25,6 +25,7 @@ LILAC_API int luaopen_lilac(lua_State *L);
 
 int luaopen_lilac_base(lua_State *L);
 int luaopen_lilac_callback(lua_State *L);
+int luaopen_lilac_channel(lua_State *L);
 int luaopen_lilac_context(lua_State *L);
 int luaopen_lilac_coroutine(lua_State *L);
 int luaopen_lilac_debug(lua_State *L);
@@ -38,6 +39,7 @@ int luaopen_lilac_signal(lua_State *L);
 int luaopen_lilac_sync(lua_State *L);
 int luaopen_lilac_task(lua_State *L);
 int luaopen_lilac_tcp(lua_State *L);
+int luaopen_lilac_thread(lua_State *L);
 int luaopen_lilac_timeout(lua_State *L);
 
 #endif

@@ -214,8 +214,8 @@ static void join_describe(lilac_wait *wait, char *text, size_t size) {
     snprintf(text, size, "%d tasks", count);
 }
 
-/* Of several members any may fail, and cancel the others: a circle through them is certain only when
- * one is left. */
+/* Of several members any may fail, and cancel the others: a circle through them is certain only
+ * when one is left. */
 static struct task *join_holder(lilac_wait *wait) {
     struct list *members = &container_of(wait, struct group, wait)->members;
     if (list_empty(members) || members->next->next != members) return NULL;
