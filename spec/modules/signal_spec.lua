@@ -148,8 +148,8 @@ end)
 
 describe("signal.iter", function()
   it("gives the signals as they come", function()
-    local names, task = {}, nil
-    task = settle.start(function()
+    local names = {}
+    local task = settle.start(function()
       for name in signal.iter("USR1", "USR2") do
         names[#names + 1] = name
         if #names == 3 then break end

@@ -275,6 +275,7 @@ describe("cancelling a task that waits for a thread", function()
       local begun = lilac.Channel()
       local task = pool:submit(function() begun:put(1) os.execute "sleep 99" end)
       begun:get()
+      lilac.sleep(0.001)
       task.name = "sleeper"
       task:cancel()
       lilac.wait { task }

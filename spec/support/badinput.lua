@@ -17,7 +17,8 @@ local LIMIT = 5      -- seconds that a chunk of calls may take
 local CHUNK = 250    -- calls that run at once
 
 -- Parts of `lilac` that are for itself.
-local INTERNAL = { awaitables = true, loader = true, start = true, thread_map = true }
+local INTERNAL = { awaitables = true, loader = true, race = true, server = true, start = true,
+  thread_map = true }
 
 -- ---- what is called
 -- ------------------------------------------------------------------------------
@@ -56,6 +57,7 @@ classes["Listener"] = function() return tcp.listen("127.0.0.1", 0) end
 classes["Stream"] = function() return net.connect("127.0.0.1", server.port) end
 classes["Stream reading"] = function() return (lilac.pipe.pair()) end
 classes["Stream writing"] = function() return (select(2, lilac.pipe.pair())) end
+classes["Listener unix"] = function() return net.listen_unix("@lilac" .. math.random(1 << 40)) end
 classes["Server"] = function() return net.serve("127.0.0.1", 0, noop) end
 classes["SignalHandle"] = function() return lilac.signal.handle("URG", noop) end
 classes["SignalIterator"] = function() return (lilac.signal.iter "URG") end
@@ -97,8 +99,7 @@ local function add_targets()
     local name = file:match "^(.*)%.lua$"
     if name and not INTERNAL[name] then local _ = lilac[name] end
   end
-  for _, name in ipairs { "net", "dns", "pipe", "signal", "tcp",
-    "errors" } do
+  for _, name in ipairs { "net", "dns", "pipe", "signal", "tcp", "unix", "errors" } do
     add_functions(name .. ".", lilac[name])
   end
   local public = {}
@@ -122,7 +123,8 @@ end
 
 local OPTIONS = { "timeout", "return_when", "return_exceptions", "cancel_on_error", "interrupt",
   "attempts", "delay", "backoff", "jitter", "max_delay", "on", "limit", "backlog", "nodelay",
-  "keepalive", "max_connections", "reuse_port", "local_addr", "family", "passive", "nonsense" }
+  "keepalive", "max_connections", "reuse_port", "grace", "mode", "local_addr", "family",
+  "passive", "happy_eyeballs_delay", "nonsense" }
 
 local HUGE = ("x"):rep(1000000)
 local NIL = {}

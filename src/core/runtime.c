@@ -321,7 +321,7 @@ static void drain(struct runtime *runtime, uint64_t end_ns) {
     interrupt_watch(runtime);
     bool stuck = false, late = false;
     for (uint32_t last_id = 0; runtime->live > 0 && !stuck && !late;) {
-        last_id = cancel_left(runtime, last_id);
+        if (runtime->last_id != last_id) last_id = cancel_left(runtime, last_id);
         stuck = !turn(runtime);
         late = clock_now(&runtime->clock) >= end_ns;
     }

@@ -30,10 +30,12 @@ int luaopen_lilac_context(lua_State *L);
 int luaopen_lilac_coroutine(lua_State *L);
 int luaopen_lilac_debug(lua_State *L);
 int luaopen_lilac_dns(lua_State *L);
+int luaopen_lilac_file(lua_State *L);
 int luaopen_lilac_gather(lua_State *L);
 int luaopen_lilac_group(lua_State *L);
 int luaopen_lilac_inspect(lua_State *L);
 int luaopen_lilac_pipe(lua_State *L);
+int luaopen_lilac_paths(lua_State *L);
 int luaopen_lilac_queue(lua_State *L);
 int luaopen_lilac_signal(lua_State *L);
 int luaopen_lilac_sync(lua_State *L);
@@ -41,5 +43,6 @@ int luaopen_lilac_task(lua_State *L);
 int luaopen_lilac_tcp(lua_State *L);
 int luaopen_lilac_thread(lua_State *L);
 int luaopen_lilac_timeout(lua_State *L);
+int luaopen_lilac_unix(lua_State *L);
 
 #endif

@@ -6,6 +6,7 @@
 #include "listener.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -77,7 +78,24 @@ static int listener_accept(struct listener *listener, struct stream *stream) {
     return status;
 }
 
-static const lilac_op accept_op;
+static const lilac_op accept_op, wait_op;
+
+/* Parks until a connection is there. */
+static int acceptor_park(lua_State *L, struct listener *listener, const lilac_op *op) {
+    if (!uv_is_active((uv_handle_t *)&listener->poll)) {
+        int status = uv_poll_start(&listener->poll, UV_READABLE, on_connection);
+        if (status != 0) return listener_raise(L, listener, "accept", status);
+    }
+    uv_ref((uv_handle_t *)&listener->poll);
+    return lilac_park(L, &listener->acceptor, op);
+}
+
+static void refuse_second_acceptor(lua_State *L, const struct listener *listener) {
+    char what[LISTENER_TEXT + 7] = "accept ";
+    if (!lilac_waiting(&listener->acceptor)) return;
+    listener->ops->subject(listener, what + 7, LISTENER_TEXT);
+    lilac_refuse_second(L, &listener->acceptor, what);
+}
 
 static int accept_closed(lua_State *L, bool is_loop) {
     if (!is_loop) return lilac_throw(L, "ClosedError", "accept: the Listener is closed");
@@ -91,11 +109,7 @@ static int accept_done(lua_State *L, lilac_wait *wait) {
     struct stream *stream = lilac_handle_check(L, 2, &stream_type, "accept");
     (void)wait;
     if (!listener) return accept_closed(L, lua_toboolean(L, 3));
-    if (lilac_waiting(&listener->acceptor)) {
-        char what[LISTENER_TEXT + 7] = "accept ";
-        listener->ops->subject(listener, what + 7, LISTENER_TEXT);
-        lilac_refuse_second(L, &listener->acceptor, what);
-    }
+    refuse_second_acceptor(L, listener);
     int status = UV_EAGAIN;
     if (listener->in_a_row++ < ACCEPTS_PER_TURN) status = listener_accept(listener, stream);
     if (status == 0) {
@@ -103,11 +117,8 @@ static int accept_done(lua_State *L, lilac_wait *wait) {
         return 1;
     }
     listener->in_a_row = 0;
-    if (status == UV_EAGAIN && !uv_is_active((uv_handle_t *)&listener->poll))
-        status = uv_poll_start(&listener->poll, UV_READABLE, on_connection);
-    if (status != 0 && status != UV_EAGAIN) return listener_raise(L, listener, "accept", status);
-    uv_ref((uv_handle_t *)&listener->poll);
-    return lilac_park(L, &listener->acceptor, &accept_op);
+    if (status != UV_EAGAIN) return listener_raise(L, listener, "accept", status);
+    return acceptor_park(L, listener, &accept_op);
 }
 
 static const lilac_op accept_op = {.name = "listener:accept",
@@ -131,6 +142,27 @@ static int listener_accept_one(lua_State *L) {
 
 static int incoming_next(lua_State *L) {
     return accept_begin(L, true);
+}
+
+/* Leaves the connection in the backlog, for accept. */
+static int wait_done(lua_State *L, lilac_wait *wait) {
+    struct listener *listener = lilac_handle_check(L, 1, &listener_type, "wait");
+    (void)wait;
+    refuse_second_acceptor(L, listener);
+    struct pollfd socket = {.fd = listener->fd, .events = POLLIN};
+    if (poll(&socket, 1, 0) != 0) return 0;
+    return acceptor_park(L, listener, &wait_op);
+}
+
+static const lilac_op wait_op = {.name = "listener:wait",
+                                 .cancel = accept_cancel,
+                                 .done = wait_done,
+                                 .describe = accept_describe};
+
+static int listener_wait(lua_State *L) {
+    lilac_handle_check(L, 1, &listener_type, "wait");
+    lilac_checkpoint(L);
+    return wait_done(L, NULL);
 }
 
 /* incoming() → an iterator over connections, until the listener is closed. */
@@ -182,8 +214,10 @@ int listener_open(lua_State *L, struct listener *listener, int fd, int status) {
 }
 
 void listener_prepare(lua_State *L) {
-    static const luaL_Reg methods[] = {
-        {"accept", listener_accept_one}, {"incoming", listener_incoming}, {NULL, NULL}};
+    static const luaL_Reg methods[] = {{"accept", listener_accept_one},
+                                       {"wait", listener_wait},
+                                       {"incoming", listener_incoming},
+                                       {NULL, NULL}};
     static const luaL_Reg meta[] = {{"__tostring", listener_tostring}, {NULL, NULL}};
     lilac_handle_metatable(L, &listener_type, methods, meta);
     luaL_getmetatable(L, listener_type.name);

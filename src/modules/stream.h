@@ -43,6 +43,9 @@ struct stream_ops {
     int (*peername)(lua_State *L, struct stream *stream);
     int (*sockname)(lua_State *L, struct stream *stream);
 
+    /* Pushes pid, uid and gid of the peer; returns 3. Of Unix sockets; else NULL. */
+    int (*peercred)(lua_State *L, struct stream *stream);
+
     /* Writes what errors call the stream: "127.0.0.1:80". */
     void (*subject)(const struct stream *stream, char *text, size_t size);
 };
