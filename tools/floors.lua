@@ -17,7 +17,7 @@ local function set(words)
   return members
 end
 
-local nouns = set "args buffer list waitq error object"
+local nouns = set "args buffer crew list waitq work error object"
 local insiders = set [[base task callback coroutine debug gather group timeout context inspect
                        watchdog interrupt report trace sync lock queue thread far channel signal]]
 
