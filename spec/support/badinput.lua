@@ -17,7 +17,8 @@ local LIMIT = 5      -- seconds that a chunk of calls may take
 local CHUNK = 250    -- calls that run at once
 
 -- Parts of `lilac` that are for itself.
-local INTERNAL = { awaitables = true, loader = true, race = true, server = true, start = true }
+local INTERNAL = { awaitables = true, loader = true, race = true, server = true, start = true,
+  thread_map = true }
 
 -- C modules that are public: those in Lua are found.
 local MODULES = {
@@ -48,6 +49,8 @@ for _, name in ipairs { "Event", "Lock", "Condition", "Semaphore", "BoundedSemap
   classes[name] = function() return lilac[name]() end
 end
 classes["Barrier"] = function() return lilac.Barrier(2) end
+classes["Channel"] = function() return lilac.Channel() end
+classes["ThreadPool"] = function() return lilac.ThreadPool(1) end
 classes["Error"] = function() return lilac.errors.new("OSError", "an error") end
 
 local net, tcp = lilac.net, lilac.tcp
