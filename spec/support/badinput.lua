@@ -5,7 +5,8 @@
 --
 -- Of all the calls each BATCHES-th function is taken from BATCH on, and a random SHARE (0 … 1) of
 -- its arguments. Prints the name of each function before it is called, so that a crash can be
--- told; what is wrong goes to stderr, and makes the exit status 1.
+-- told; what is wrong goes to stderr, and makes the exit status 1. Files are made, and removed, in
+-- the current folder.
 local lilac = require "lilac"
 
 local seed, share, batch, batches = table.unpack(arg)
@@ -50,6 +51,20 @@ local server = net.serve("127.0.0.1", 0, function(stream)
   stream:write(stream:read "l" or "")
 end)
 
+local fs = lilac.fs
+classes["File"] = function() return (fs.mkstemp()) end
+classes["File closed"] = function()
+  local file = fs.open "/dev/null"
+  file:close()
+  return file
+end
+classes["Folder"] = function() return (fs.scandir "/") end
+classes["Watcher"] = function() return (fs.watch ".") end
+classes["Watcher recursive"] = function()
+  fs.mkdir("watched", { exist_ok = true })
+  return (fs.watch("watched", { recursive = true }))
+end
+
 classes["Listener"] = function() return tcp.listen("127.0.0.1", 0) end
 classes["Stream"] = function() return net.connect("127.0.0.1", server.port) end
 classes["Stream reading"] = function() return (lilac.pipe.pair()) end
@@ -92,11 +107,11 @@ local function add_functions(prefix, from, kind)
 end
 
 local function add_targets()
-  for file in io.popen("ls lua/lilac"):lines() do
+  for file in io.popen("ls " .. arg[0]:gsub("spec/support/.*", "lua/lilac")):lines() do
     local name = file:match "^(.*)%.lua$"
     if name and not INTERNAL[name] then local _ = lilac[name] end
   end
-  for _, name in ipairs { "net", "dns", "pipe", "signal", "tcp", "unix", "errors" } do
+  for _, name in ipairs { "net", "dns", "fs", "pipe", "signal", "tcp", "unix", "errors" } do
     add_functions(name .. ".", lilac[name])
   end
   local public = {}
@@ -121,7 +136,8 @@ end
 local OPTIONS = { "timeout", "return_when", "return_exceptions", "cancel_on_error", "interrupt",
   "attempts", "delay", "backoff", "jitter", "max_delay", "on", "limit", "backlog", "nodelay",
   "keepalive", "max_connections", "reuse_port", "grace", "mode", "local_addr", "family",
-  "passive", "happy_eyeballs_delay", "nonsense" }
+  "passive", "happy_eyeballs_delay", "dir", "prefix", "suffix", "exclusive", "parents", "exist_ok",
+  "atomic", "append", "sync", "recursive", "followlinks", "onerror", "nonsense" }
 
 local HUGE = ("x"):rep(1000000)
 local NIL = {}
