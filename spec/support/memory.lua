@@ -170,9 +170,7 @@ end
 
 local function descriptors()
   local count = 0
-  local pipe = io.popen("ls /proc/$PPID/fd")
-  for _ in pipe:lines() do count = count + 1 end
-  pipe:close()
+  for _ in lilac.fs.scandir "/proc/self/fd" do count = count + 1 end
   return count
 end
 
