@@ -16,6 +16,7 @@ static const lua_CFunction parts[] = {
 static const luaL_Reg modules[] = {{"lilac.dns", luaopen_lilac_dns},
                                    {"lilac.pipe", luaopen_lilac_pipe},
                                    {"lilac.tcp", luaopen_lilac_tcp},
+                                   {"lilac.tls", luaopen_lilac_tls},
                                    {NULL, NULL}};
 
 bool builtin_load(lua_State *L, const char *name) {

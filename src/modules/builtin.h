@@ -38,5 +38,6 @@ int luaopen_lilac_sync(lua_State *L);
 int luaopen_lilac_task(lua_State *L);
 int luaopen_lilac_tcp(lua_State *L);
 int luaopen_lilac_timeout(lua_State *L);
+int luaopen_lilac_tls(lua_State *L);
 
 #endif
