@@ -157,9 +157,9 @@ LILAC_API void lilac_handle_finish(lilac_handle *handle);
 LILAC_API void lilac_handle_metatable(lua_State *L, const lilac_handle_type *type,
                                       const luaL_Reg *methods, const luaL_Reg *meta);
 
-/* ---- blocking C in the thread pool ----------------------------------------------------------- */
+/* ---- blocking C in threads ------------------------------------------------------------------- */
 
-/* Runs work(data) in libuv's pool and parks the task until it is over; then done(L, data) runs on
+/* Runs work(data) in a thread and parks the task until it is over; then done(L, data) runs on
  * the task's stack and returns its number of results. `data` was malloc'ed by the caller; it is
  * freed with `release(data)` (NULL: free) after done has returned or raised, or, when the task was
  * cancelled, as soon as the work is over: it must not point into Lua. Tail call, like lilac_park.

@@ -321,7 +321,7 @@ static int run(lua_State *L) {
 
 /* A new state from opening to closing. Sets *signal to the one that the main task died of. */
 static int run_in_new_state(struct command *command, int *signal) {
-    lua_State *L = state_open();
+    lua_State *L = state_open(0);
     int status = FAILED;
     if (L == NULL) {
         complain("not enough memory");
@@ -357,14 +357,11 @@ int main(int argc, char **argv) {
     int exit_signal = 0, status = command.jobs != NULL ? parse(&command) : FAILED;
     if (status == GO_ON) status = run_in_new_state(&command, &exit_signal);
     free(command.jobs);
+    fflush(stdout); /* not all files: a thread that was left behind may read stdin, and holds it */
     if (exit_signal != 0) {
-        fflush(NULL);
         signal(exit_signal, SIG_DFL);
         raise(exit_signal); /* so that the shell, and make, see what happened */
     }
-    if (runtime_left_threads()) {
-        fflush(NULL);
-        _exit(status);
-    }
+    if (runtime_left_threads()) _exit(status);
     return status;
 }

@@ -1,15 +1,25 @@
---- TCP connections and servers. Streams and sockets are C (lilac.tcp, see lua/meta/net.lua); here
---- names are resolved, addresses tried, and connections handed to their tasks.
+--- Connections and servers, over TCP and Unix sockets. Streams and sockets are C (lilac.tcp,
+--- lilac.unix, see lua/meta/net.lua); here names are resolved, addresses tried, options sorted out.
+--- What a server does is in lilac.server.
 
 local lilac = require "lilac"
 local dns = require "lilac.dns"
+local race = require "lilac.race"
+local server = require "lilac.server"
 local tcp = require "lilac.tcp"
+local udp = require "lilac.udp"
+local unix = require "lilac.unix"
 
-local ACCEPT_PAUSE = 1 -- seconds, after an error such as "too many open files"
+local FIRST_PAUSE, LAST_PAUSE = 0.001, 0.1 -- seconds, while a backlog is full
+local PORT_TRIES = 8 -- to find one that is free on all addresses
+local ATTEMPT_DELAY = 0.25 -- seconds that an address has for itself (RFC 8305, section 8)
 
 local CONNECTION_OPTIONS = { "nodelay", "keepalive", "limit" }
 local CONNECT_OPTIONS = { "local_addr", table.unpack(CONNECTION_OPTIONS) }
+local RACE_OPTIONS = { "timeout", "happy_eyeballs_delay" }
 local LISTEN_OPTIONS = { "backlog", "reuse_port", table.unpack(CONNECTION_OPTIONS) }
+local UNIX_LISTEN_OPTIONS = { "backlog", "limit", "mode" }
+local SERVE_OPTIONS = { "max_connections", "grace" }
 
 local net = {}
 
@@ -28,65 +38,88 @@ local function check_address(name, host, port, lowest)
   end
 end
 
+local function check_path(name, path)
+  if type(path) ~= "string" then
+    refuse(1, name, "path of a socket expected, got %s", type(path))
+  end
+end
+
 --- Checks the names of options; returns those of `passed`, which are for C, in a table of their
---- own. `own` names one that is for us.
+--- own. `own` names those that are for us.
 local function check_options(name, argument, options, passed, own)
   if options == nil then return {} end
   if type(options) ~= "table" then
     refuse(argument, name, "table of options expected, got %s", type(options))
   end
   local rest, taken = {}, {}
-  for option, value in pairs(options) do
-    if option ~= own then rest[option] = value end
-  end
+  for option, value in pairs(options) do rest[option] = value end
   for _, option in ipairs(passed) do
     taken[option], rest[option] = rest[option], nil
   end
+  for _, option in ipairs(own) do rest[option] = nil end
   local unknown = next(rest)
   if unknown ~= nil then
-    local known = table.concat(passed, ", ") .. (own and ", " .. own or "")
-    refuse(argument, name, "unknown option '%s'; known: %s", tostring(unknown), known)
+    local known = table.concat(passed, ", ") .. ", " .. table.concat(own, ", ")
+    refuse(argument, name, "unknown option '%s'; known: %s", tostring(unknown),
+      (known:gsub(", $", "")))
   end
   return taken
 end
 
-local function check_server(handler, most)
+--- Checks an option in seconds, which may be absent; returns it.
+local function check_seconds(name, argument, options, option)
+  local seconds = options and options[option]
+  if seconds ~= nil and not (type(seconds) == "number" and seconds >= 0) then
+    refuse(argument, name, "option '%s': number of seconds expected, got %s", option,
+      tostring(seconds))
+  end
+  return seconds
+end
+
+--- Checks a handler and the options that are for the server, which it returns.
+local function check_server(name, argument, handler, options)
   local meta = getmetatable(handler)
   if type(handler) ~= "function" and not (type(meta) == "table" and meta.__call) then
-    refuse(3, "serve", "function expected, got %s", type(handler))
+    refuse(argument, name, "function expected, got %s", type(handler))
   end
+  local most = options and options.max_connections
   if most ~= nil and not (math.type(most) == "integer" and most > 0) then
-    refuse(4, "serve", "option 'max_connections': positive integer expected, got %s",
+    refuse(argument + 1, name, "option 'max_connections': positive integer expected, got %s",
       tostring(most))
   end
+  return { max_connections = most, grace = options and options.grace }
 end
 
---- One address after the other; the error of the last one is the one that is raised.
-local function connect(host, port, options)
-  local failure
-  for _, at in ipairs(dns.getaddrinfo(host, port)) do
-    local ok, result = pcall(tcp.connect, at.address, at.port, options)
-    if ok then return result end
-    failure = result
-  end
-  error(failure, 0)
+local function connect(host, port, options, delay)
+  local addresses = dns.getaddrinfo(host, port)
+  return race(("%s:%d"):format(host, port), addresses, delay, tcp.connect, options)
 end
 
---- Connects to a TCP server.
+--- Connects to a TCP server. The addresses of a name are raced, as RFC 8305 ("happy eyeballs")
+--- says: one that does not answer costs a quarter of a second.
 ---
---- Raises: DNSError; ConnectionRefusedError and other children of OSError; TimeoutError.
+--- Raises: DNSError; ConnectionRefusedError and other children of OSError, of the class that the
+--- failures at all addresses share, which are in `errors`; TimeoutError.
 ---@async
----@param host string name or numeric address; all the addresses of a name are tried in turn
+---@param host string name or numeric address
 ---@param port integer
 ---@param options? lilac.ConnectOptions
 ---@return lilac.Stream
 function net.connect(host, port, options)
   check_address("connect", host, port, 1)
-  local passed = check_options("connect", 3, options, CONNECT_OPTIONS, "timeout")
-  local timeout = options and options.timeout
-  if timeout then return lilac.timeout(timeout, connect, host, port, passed) end
-  return connect(host, port, passed)
+  local passed = check_options("connect", 3, options, CONNECT_OPTIONS, RACE_OPTIONS)
+  local timeout = check_seconds("connect", 3, options, "timeout")
+  local delay = check_seconds("connect", 3, options, "happy_eyeballs_delay") or ATTEMPT_DELAY
+  if not timeout then return connect(host, port, passed, delay) end
+  local is_in_time, stream = lilac.move_on_after(timeout, connect, host, port, passed, delay)
+  if not is_in_time then
+    error(lilac.errors.new("TimeoutError",
+      ("connect %s:%d: no connection within %g s"):format(host, port, timeout)))
+  end
+  return stream
 end
+
+net.udp = udp.open
 
 --- A machine without IPv6 may still resolve to an IPv6 address.
 local function is_unavailable(err)
@@ -94,10 +127,10 @@ local function is_unavailable(err)
     and (err.code == "EADDRNOTAVAIL" or err.code == "EAFNOSUPPORT")
 end
 
---- Listens on every address of a host, all with the same port; on the first one only for `most` 1.
-local function listen(host, port, options, most)
+--- Listens on all those addresses with the same port; on the first one only for `most` 1.
+local function listen_on(addresses, port, options, most)
   local listeners, failure = {}, nil
-  for _, at in ipairs(dns.getaddrinfo(host, port, { passive = true })) do
+  for _, at in ipairs(addresses) do
     local ok, result = pcall(tcp.listen, at.address, port, options)
     if ok then
       listeners[#listeners + 1] = result
@@ -114,6 +147,47 @@ local function listen(host, port, options, most)
   return listeners
 end
 
+--- Listens on every address of a host. A port that was free on the first one may be taken on the
+--- next.
+local function listen(host, port, options, most)
+  local addresses = dns.getaddrinfo(host, port, { passive = true })
+  for _ = 1, port == 0 and PORT_TRIES - 1 or 0 do
+    local ok, result = pcall(listen_on, addresses, port, options, most)
+    if ok then return result end
+    if not lilac.errors.is(result, "AddressInUseError") then error(result, 0) end
+  end
+  return listen_on(addresses, port, options, most)
+end
+
+--- Connects at once or not at all: to a socket with a full backlog there is no waiting but to try
+--- again.
+local function connect_unix(path, options)
+  local pause = FIRST_PAUSE
+  while true do
+    local ok, result = pcall(unix.connect, path, options)
+    if ok then return result end
+    if not lilac.errors.is(result, "BlockingIOError") then error(result, 0) end
+    lilac.sleep(pause)
+    pause = math.min(2 * pause, LAST_PAUSE)
+  end
+end
+
+--- Connects to a server over a Unix socket. While its backlog is full, it waits.
+---
+--- Raises: FileNotFoundError; ConnectionRefusedError, where nobody listens any more;
+--- PermissionError and other children of OSError (ENAMETOOLONG: over 107 bytes); TimeoutError.
+---@async
+---@param path string of the socket; "@name" for an abstract one
+---@param options? lilac.ConnectUnixOptions
+---@return lilac.Stream
+function net.connect_unix(path, options)
+  check_path("connect_unix", path)
+  local passed = check_options("connect_unix", 2, options, { "limit" }, { "timeout" })
+  local timeout = check_seconds("connect_unix", 2, options, "timeout")
+  if timeout then return lilac.timeout(timeout, connect_unix, path, passed) end
+  return connect_unix(path, passed)
+end
+
 --- Listens for TCP connections that the program accepts itself. Of a name with several addresses it
 --- takes the first one that can be had; `serve` takes all.
 ---
@@ -125,78 +199,36 @@ end
 ---@return lilac.Listener
 function net.listen(host, port, options)
   check_address("listen", host, port, 0)
-  local passed = check_options("listen", 3, options, LISTEN_OPTIONS)
+  local passed = check_options("listen", 3, options, LISTEN_OPTIONS, {})
   return listen(host, port, passed, 1)[1]
 end
 
----@class lilac.Server
----@field port integer where it listens
-local Server = { __name = "Server" }
-Server.__index = Server
-
---- Methods are called as server:close(): anything else has no fields of a Server.
-local function check_self(self, name)
-  if getmetatable(self) ~= Server then
-    error(("bad argument #1 to '%s' (Server expected, got %s)"):format(name, type(self)), 3)
-  end
+--- Protected, so that the error names no line of ours.
+local function listen_unix(path, options)
+  local ok, result = pcall(unix.listen, path, options)
+  if not ok then error(result, 0) end
+  return result
 end
 
-function Server:__tostring()
-  check_self(self, "tostring")
-  return ("Server (port %d, %d connections)"):format(self.port, self._count)
-end
-
---- In a callback, when a handler has ended.
-local function connection_over(server, task)
-  local stream = server._connections[task]
-  server._connections[task] = nil
-  server._count = server._count - 1
-  stream:close()
-  if server._slots then server._slots:release() end
-  if server._count == 0 then server._idle:set() end
-  local err = not task:cancelled() and task:exception()
-  if err then
-    lilac.call_exception_handler {
-      message = task.name .. ": the handler failed",
-      exception = err,
-      task = task,
-    }
-  end
-end
-
-local function connection_begin(server, stream)
-  local task = lilac.create_task(server._handler, stream)
-  task.name = ("connection from %s:%d"):format(stream:peername())
-  server._connections[task] = stream
-  server._count = server._count + 1
-  server._idle:clear()
-  task:add_done_callback(server._over)
-end
-
---- The task that accepts. Without a free slot it does not, and connections wait in the backlog.
-local function accept_all(server, listener)
-  while true do
-    if server._slots then server._slots:acquire() end
-    local ok, result = pcall(listener.accept, listener)
-    if ok then
-      connection_begin(server, result)
-    elseif lilac.errors.is(result, "ClosedError") then
-      return
-    else
-      if server._slots then server._slots:release() end
-      lilac.call_exception_handler {
-        message = ("%s: trying again in %g s"):format(server, ACCEPT_PAUSE),
-        exception = result,
-      }
-      lilac.sleep(ACCEPT_PAUSE)
-    end
-  end
+--- Listens for connections to a Unix socket, which the program accepts itself. A socket that is
+--- left from a process that was killed is replaced. Closing removes the file, unless another has
+--- taken its place.
+---
+--- Raises: AddressInUseError, also where the file is no socket; FileNotFoundError,
+--- PermissionError and other children of OSError (ENAMETOOLONG: over 107 bytes).
+---@param path string of the socket; "@name" for an abstract one, which is no file
+---@param options? lilac.ListenUnixOptions
+---@return lilac.Listener
+function net.listen_unix(path, options)
+  check_path("listen_unix", path)
+  return listen_unix(path, check_options("listen_unix", 2, options, UNIX_LISTEN_OPTIONS, {}))
 end
 
 --- Serves TCP connections: each gets a task that runs `handler(stream)`; its stream is closed after
---- it. A handler's error is reported, and ends only its connection. The server runs until it is
+--- it. A handler's error is reported, and ends only its connection. So is an error of accepting,
+--- such as too many open files, once a minute; the server goes on trying. It runs until it is
 --- closed; leaving its scope closes it and waits for the handlers; when an error or a cancellation
---- leaves the scope, it cancels them first.
+--- leaves the scope, it cancels them first, or with `grace` at the end of that time.
 ---
 --- Raises: DNSError; AddressInUseError, PermissionError and other children of OSError.
 ---@async
@@ -207,63 +239,25 @@ end
 ---@return lilac.Server
 function net.serve(host, port, handler, options)
   check_address("serve", host or "", port, 0)
-  local passed = check_options("serve", 4, options, LISTEN_OPTIONS, "max_connections")
-  local most = options and options.max_connections
-  check_server(handler, most)
-  local listeners = listen(host, port, passed)
-  local server = setmetatable({
-    port = listeners[1].port,
-    _handler = handler,
-    _listeners = listeners,
-    _acceptors = {},
-    _connections = {}, -- task → stream
-    _count = 0,
-    _slots = most and lilac.Semaphore(most),
-    _idle = lilac.Event(),
-    _stopped = lilac.Event(),
-  }, Server)
-  server._over = function(task) connection_over(server, task) end
-  server._idle:set()
-  for i, listener in ipairs(listeners) do
-    local task = lilac.create_task(accept_all, server, listener)
-    task.name = ("server on %s:%d"):format(listener.host, listener.port)
-    server._acceptors[i] = task
-  end
-  return server
+  local passed = check_options("serve", 4, options, LISTEN_OPTIONS, SERVE_OPTIONS)
+  check_seconds("serve", 4, options, "grace")
+  local own = check_server("serve", 3, handler, options)
+  return server.start(listen(host, port, passed), handler, own)
 end
 
---- Stops accepting. The connections go on. Closing twice is fine.
-function Server:close()
-  check_self(self, "close")
-  for _, listener in ipairs(self._listeners) do listener:close() end
-  for _, task in ipairs(self._acceptors) do task:cancel() end
-  self._stopped:set()
-end
-
---- Waits until the server is closed and all its handlers have ended.
----@async
-function Server:wait_closed()
-  check_self(self, "wait_closed")
-  self._stopped:wait()
-  self._idle:wait()
-end
-
---- Waits until another task closes the server, then for the handlers. Cancelled, it closes the
---- server and cancels the handlers.
----@async
-function Server:serve_forever()
-  check_self(self, "serve_forever")
-  local _ <close> = self
-  self._stopped:wait()
-end
-
-function Server:__close(err)
-  check_self(self, "close")
-  self:close()
-  if err ~= nil then
-    for task in pairs(self._connections) do task:cancel() end
-  end
-  self:wait_closed()
+--- Serves connections to a Unix socket, as `serve` and `listen_unix` do.
+---
+--- Raises: as `listen_unix`.
+---@param path string of the socket; "@name" for an abstract one, which is no file
+---@param handler async fun(stream: lilac.Stream)
+---@param options? lilac.ServeUnixOptions
+---@return lilac.Server
+function net.serve_unix(path, handler, options)
+  check_path("serve_unix", path)
+  local passed = check_options("serve_unix", 3, options, UNIX_LISTEN_OPTIONS, SERVE_OPTIONS)
+  check_seconds("serve_unix", 3, options, "grace")
+  local own = check_server("serve_unix", 2, handler, options)
+  return server.start({ listen_unix(path, passed) }, handler, own)
 end
 
 return net

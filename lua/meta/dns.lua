@@ -8,9 +8,11 @@ local dns = {}
 ---@field port integer
 
 --- Finds the addresses of a host, without blocking; a numeric address is its own. Cancelling
---- returns at once, whatever the resolver does.
+--- returns at once, whatever the resolver does. Tasks that ask the same at the same time share one
+--- lookup. Lookups have threads of their own, four more than there are cores, so that neither files
+--- nor other work ever wait for a name server; further lookups wait.
 ---
---- Raises: DNSError.
+--- Raises: DNSError, which names the host; its `code` is "EAI_NONAME", "EAI_AGAIN", …
 ---@async
 ---@param host string?
 ---@param service? string|integer name or port; default 0

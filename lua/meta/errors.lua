@@ -55,7 +55,7 @@ local errors = {}
 ---@field code string? of system errors: "ECONNREFUSED"
 ---@field errno integer? of system errors
 ---@field syscall string? of system errors: "connect"
----@field errors any[]? of an ExceptionGroup
+---@field errors any[]? of an ExceptionGroup; of a connect that failed at several addresses
 ---@field partial string? of an IncompleteReadError: what came before the end
 local Error = {}
 

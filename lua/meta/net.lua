@@ -88,21 +88,31 @@ function Stream:shutdown() end
 --- program. Twice is fine; does not wait.
 function Stream:close() end
 
---- The address of the peer.
+--- The address of the peer: of TCP host and port, of a Unix socket its path ("@name" of an abstract
+--- one), "" of what has no name, such as a pipe or who connects to a Unix socket.
 ---@return string host
----@return integer port
+---@return integer? port
 function Stream:peername() end
 
---- The address of this end.
+--- The address of this end, likewise.
 ---@return string host
----@return integer port
+---@return integer? port
 function Stream:sockname() end
+
+--- Who is at the other end of a Unix socket, as it was when that connected or began to listen.
+---
+--- Raises: OSError on anything but a Unix socket.
+---@return integer pid
+---@return integer uid
+---@return integer gid
+function Stream:peercred() end
 
 --- A socket that listens. One task accepts at a time; connections that nobody accepts wait in the
 --- backlog.
 ---@class lilac.Listener
----@field host string numeric address
----@field port integer
+---@field host? string numeric address, of TCP
+---@field port? integer
+---@field path? string of a Unix socket
 local Listener = {}
 
 --- Waits for a connection.
@@ -113,11 +123,18 @@ local Listener = {}
 ---@return lilac.Stream
 function Listener:accept() end
 
+--- Waits until a connection is there, and leaves it to `accept`.
+---
+--- Raises: ClosedError when the listener is closed; InvalidStateError when another task accepts.
+---@async
+function Listener:wait() end
+
 --- Iterates over connections until the listener is closed: `for stream in listener:incoming() do`.
 ---@return async fun(): lilac.Stream?
 function Listener:incoming() end
 
---- Stops listening; connections in the backlog are reset. Twice is fine.
+--- Stops listening; connections in the backlog are reset. The file of a Unix socket is removed,
+--- unless another has taken its place. Twice is fine.
 function Listener:close() end
 
 ---@class lilac.ConnectionOptions
@@ -128,10 +145,27 @@ function Listener:close() end
 ---@class lilac.ConnectOptions : lilac.ConnectionOptions
 ---@field timeout? number in seconds, for resolving and connecting together; default none
 ---@field local_addr? string numeric address to connect from
+---@field happy_eyeballs_delay? number in seconds, how long an address may take before the next one
+---is tried too; default 0.25
 
 ---@class lilac.ListenOptions : lilac.ConnectionOptions
 ---@field backlog? integer how many connections may wait to be accepted; default 1024
 ---@field reuse_port? boolean share the port with other processes; default false
 
----@class lilac.ServeOptions : lilac.ListenOptions
+---@class lilac.ServerOptions
 ---@field max_connections? integer more than these wait in the backlog; default no limit
+---@field grace? number how long connections may go on after `close`, in seconds, before their
+--- handlers are cancelled; default no limit, and no time when an error leaves the server's scope
+
+---@class lilac.ServeOptions : lilac.ListenOptions, lilac.ServerOptions
+
+---@class lilac.ConnectUnixOptions
+---@field timeout? number in seconds, for waiting while the backlog is full; default none
+---@field limit? integer how long a line may be, in bytes; default 65536
+
+---@class lilac.ListenUnixOptions
+---@field mode? integer|string permissions of the file, such as "660"; default as the umask has it
+---@field backlog? integer how many connections may wait to be accepted; default 1024
+---@field limit? integer how long a line may be, in bytes; default 65536
+
+---@class lilac.ServeUnixOptions : lilac.ListenUnixOptions, lilac.ServerOptions

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -23,6 +24,7 @@ static const char *const end_names[] = {"SIGINT", "SIGTERM", "SIGPIPE"};
 #define END_SIGNALS (sizeof end_signals / sizeof *end_signals)
 
 static struct runtime *volatile signal_owner;
+static pthread_t signal_thread;
 
 static const char *signal_name(int signo) {
     size_t i = 0;
@@ -45,6 +47,14 @@ static void restore_hook(struct interrupt *interrupt) {
     interrupt->restoring = false;
 }
 
+/* Another task than the main one, which is to stop, computes. Told once, so that its clean-up may
+ * compute, too. */
+static bool is_in_the_way(const struct runtime *runtime, struct task *task) {
+    bool is_new = runtime->stopping && task != runtime->main && !task->stopped;
+    task->stopped = true;
+    return is_new;
+}
+
 /* Makes pending what has to stop the running task now. */
 static bool is_stopped(struct runtime *runtime, struct task *task) {
     int signo = runtime->interrupt.signal;
@@ -56,10 +66,11 @@ static bool is_stopped(struct runtime *runtime, struct task *task) {
         }
         return true;
     }
-    if (runtime->closing) {
+    if (runtime->closing || runtime->stopping) {
         /* Its clean-up, too, has to come to an end. */
         static const struct cancel_origin origin = {.by = "the end of the grace"};
-        if (task->pending == 0 && clock_now(&runtime->clock) >= runtime->grace_end_ns)
+        bool is_late = clock_now(&runtime->clock) >= runtime->grace_end_ns;
+        if (task->pending == 0 && (is_late || is_in_the_way(runtime, task)))
             task_cancel(task, &origin, LUA_NOREF);
         return task->pending > 0;
     }
@@ -78,8 +89,11 @@ static bool is_stopped(struct runtime *runtime, struct task *task) {
 
 /* A callback computes: it fails, so that the loop can turn and main be cancelled. */
 static void stop_callback(lua_State *L, struct runtime *runtime) {
-    struct cancel_origin origin = {.by = signal_name(runtime->interrupt.signal)};
-    interrupt_take_signal(runtime);
+    struct cancel_origin origin = {.by = "the cancellation of its thread"};
+    if (runtime->interrupt.signal) {
+        origin.by = signal_name(runtime->interrupt.signal);
+        interrupt_take_signal(runtime);
+    }
     lua_pushnil(L);
     error_new_cancelled(L, runtime, NULL, &origin);
     lua_error(L);
@@ -111,9 +125,10 @@ static void on_hook(lua_State *L, lua_Debug *ar) {
     restore_hook(interrupt);
     if (user_hook && (user_mask & (1 << ar->event))) user_hook(L, ar);
     struct task *task = runtime->current;
+    if (atomic_exchange(&interrupt->poked, false)) mailbox_deliver(runtime->mailbox);
     if (interrupt->dump) interrupt_dump(runtime, L);
     if (runtime->options.debug && lua_checkstack(L, 4)) report_slow(L, runtime);
-    if (!task && interrupt->signal) stop_callback(L, runtime);
+    if (!task && (interrupt->signal || runtime->stopping)) stop_callback(L, runtime);
     if (task && is_stopped(runtime, task) && task->pending > 0) task_raise_cancellation(L, task, 0);
 }
 
@@ -146,16 +161,38 @@ static void on_tick(int signo, siginfo_t *info, void *context) {
     struct runtime *runtime = info->si_value.sival_ptr;
     struct interrupt *interrupt = &runtime->interrupt;
     lua_State *L = runtime->running;
-    bool held = L && interrupt->last_turn == runtime->turns;
+    bool held = L && (interrupt->last_turn == runtime->turns || interrupt->poked);
     interrupt->held_ticks = held ? interrupt->held_ticks + 1 : 0;
     if (held) plant(interrupt, L);
     interrupt->last_turn = runtime->turns;
 }
 
-static void set_ticking(struct interrupt *interrupt, bool on) {
-    struct itimerspec interval = {0};
-    if (on) interval.it_interval.tv_nsec = interval.it_value.tv_nsec = TICK_NS;
+/* The first tick comes after `first_ns`; 0: none comes any more. */
+static void set_timer(struct interrupt *interrupt, long first_ns) {
+    struct itimerspec interval = {.it_value.tv_nsec = first_ns};
+    if (first_ns > 0) interval.it_interval.tv_nsec = TICK_NS;
     if (interrupt->has_timer) timer_settime(interrupt->timer, 0, &interval, NULL);
+}
+
+static void set_ticking(struct interrupt *interrupt, bool on) {
+    set_timer(interrupt, on ? TICK_NS : 0);
+}
+
+void interrupt_poke(struct runtime *runtime) {
+    runtime->interrupt.poked = true;
+    set_timer(&runtime->interrupt, 1);
+}
+
+void interrupt_unpoke(struct runtime *runtime) {
+    runtime->interrupt.poked = false;
+    if (runtime->interrupt.watches == 0) set_ticking(&runtime->interrupt, false);
+}
+
+/* A signal may arrive in any thread; what it is about is the owner's. */
+static bool is_elsewhere(int signo) {
+    if (!signal_owner || pthread_equal(signal_thread, pthread_self())) return false;
+    pthread_kill(signal_thread, signo);
+    return true;
 }
 
 static void end_by(struct runtime *runtime, int signo) {
@@ -176,7 +213,9 @@ static bool is_end_of_stdout(struct interrupt *interrupt) {
 static void on_end_signal(int signo) {
     int saved_errno = errno;
     struct runtime *runtime = signal_owner;
-    if (signo == SIGPIPE) {
+    if (is_elsewhere(signo)) {
+        /* it arrives there */
+    } else if (signo == SIGPIPE) {
         if (runtime && is_end_of_stdout(&runtime->interrupt)) end_by(runtime, signo);
     } else if (!runtime || runtime->interrupt.signals++ > 0) {
         signal(signo, SIG_DFL);
@@ -189,10 +228,9 @@ static void on_end_signal(int signo) {
 
 /* SIGQUIT asks for a list of the tasks, also while one of them computes. */
 static void on_dump_signal(int signo) {
-    (void)signo;
     int saved_errno = errno;
     struct runtime *runtime = signal_owner;
-    if (runtime) {
+    if (!is_elsewhere(signo) && runtime) {
         runtime->interrupt.dump = 1;
         uv_async_send(&runtime->wakeup);
         set_ticking(&runtime->interrupt, true);
@@ -242,6 +280,10 @@ void interrupt_unwatch(struct runtime *runtime) {
     if (--runtime->interrupt.watches == 0) set_ticking(&runtime->interrupt, false);
 }
 
+bool interrupt_has_signals(const struct runtime *runtime) {
+    return signal_owner == runtime;
+}
+
 void interrupt_open(struct runtime *runtime) {
     struct interrupt *interrupt = &runtime->interrupt;
     struct sigaction action = {.sa_flags = SA_RESTART | SA_SIGINFO, .sa_sigaction = on_tick};
@@ -251,7 +293,8 @@ void interrupt_open(struct runtime *runtime) {
     event.sigev_notify_thread_id = (pid_t)syscall(SYS_gettid);
     interrupt->has_timer = timer_create(CLOCK_MONOTONIC, &event, &interrupt->timer) == 0;
     if (runtime->options.debug) interrupt_watch(runtime);
-    if (signal_owner) return;
+    if (signal_owner || runtime->options.is_thread) return;
+    signal_thread = pthread_self();
     signal_owner = runtime;
     action = (struct sigaction){.sa_flags = SA_RESTART, .sa_handler = on_dump_signal};
     sigaction(SIGQUIT, &action, &interrupt->old_quit);

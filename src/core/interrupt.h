@@ -9,14 +9,23 @@
 #include "runtime.h"
 
 /* From here on signals and the watch work on this runtime, until interrupt_close. Of several
- * runtimes in a process the first has the signals. */
+ * runtimes in a process the first has the signals, unless it is a thread of another. */
 void interrupt_open(struct runtime *runtime);
 void interrupt_close(struct runtime *runtime);
+
+/* Whether it is this runtime that has the signals. */
+bool interrupt_has_signals(const struct runtime *runtime);
 
 /* Watches for code that holds the loop, while there is a reason to stop it: an interrupt scope, a
  * signal, a shutdown. Calls nest. */
 void interrupt_watch(struct runtime *runtime);
 void interrupt_unwatch(struct runtime *runtime);
+
+/* From another thread, which has written to the mailbox of a runtime that is open: has that
+ * delivered at the next instruction, should Lua be running. The thread of the runtime itself takes
+ * that back when it is too late. */
+void interrupt_poke(struct runtime *runtime);
+void interrupt_unpoke(struct runtime *runtime);
 
 /* Cancels main because of the signal that has arrived. */
 void interrupt_take_signal(struct runtime *runtime);

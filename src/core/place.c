@@ -32,10 +32,23 @@ struct place place_of(lua_State *L, int level) {
     return (struct place){0, 0};
 }
 
+const char *place_name(struct place place) {
+    return place.source < sources.count ? sources.names[place.source] : "?";
+}
+
+struct place place_at(const char *name, uint32_t line) {
+    return (struct place){line, intern(name)};
+}
+
 void place_text(struct place place, const char *before, char *text, size_t size) {
-    const char *name = place.source < sources.count ? sources.names[place.source] : "?";
     if (place.line > 0)
-        snprintf(text, size, "%s%s:%u", before, name, (unsigned)place.line);
+        snprintf(text, size, "%s%s:%u", before, place_name(place), (unsigned)place.line);
     else
         *text = '\0';
+}
+
+void place_free_names(void) {
+    while (sources.count > 0)
+        free(sources.names[--sources.count]);
+    sources.last = 0;
 }

@@ -21,6 +21,13 @@ struct place place_of(lua_State *L, int level);
 /* Writes "<before>crawl.lua:10", or nothing for an unknown place. */
 void place_text(struct place place, const char *before, char *text, size_t size);
 
+/* The same place for another thread, which knows its chunk by name, "?" if need be. */
+const char *place_name(struct place place);
+struct place place_at(const char *name, uint32_t line);
+
+/* Forgets the names of this thread, which is about to end. */
+void place_free_names(void);
+
 #define PLACE_TEXT (LUA_IDSIZE + 32)
 
 #endif

@@ -1,10 +1,12 @@
 #include "runtime.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#include "crew.h"
 #include "handle.h"
 #include "interrupt.h"
 #include "report.h"
@@ -45,8 +47,11 @@ static void on_timer(uv_timer_t *timer) {
     uv_stop(timer->loop);
 }
 
+/* It keeps the loop alive only while nothing but letters can come. */
 static void on_wakeup(uv_async_t *wakeup) {
-    (void)wakeup;
+    struct runtime *runtime = container_of(wakeup, struct runtime, wakeup);
+    mailbox_deliver(runtime->mailbox);
+    if (runtime->expected == 0) uv_unref((uv_handle_t *)wakeup);
 }
 
 static void free_tables(struct runtime *runtime) {
@@ -56,7 +61,7 @@ static void free_tables(struct runtime *runtime) {
     free(runtime->coroutines);
 }
 
-static bool left_behind;
+static atomic_bool left_behind;
 
 /* The last word, from lua_close: by now the loop has run dry, unless Lua was closed without a
  * shutdown. */
@@ -66,6 +71,9 @@ static int runtime_gc(lua_State *L) {
     if (!runtime) return 0;
     if (runtime->open) {
         interrupt_close(runtime);
+        crews_end(runtime);
+        crews_abandon(runtime);
+        mailbox_close(runtime->mailbox);
         handle_close_all(runtime);
         uv_close((uv_handle_t *)&runtime->timer, NULL);
         uv_close((uv_handle_t *)&runtime->wakeup, NULL);
@@ -83,7 +91,7 @@ static int runtime_gc(lua_State *L) {
 }
 
 bool runtime_left_threads(void) {
-    return left_behind;
+    return left_behind || crews_lost() > 0;
 }
 
 static void open_loop(lua_State *L, struct runtime *runtime) {
@@ -93,6 +101,13 @@ static void open_loop(lua_State *L, struct runtime *runtime) {
     if (code < 0) {
         uv_loop_close(&runtime->loop);
         lilac_raise(L, code, "uv_async_init");
+    }
+    runtime->mailbox = mailbox_open(&runtime->wakeup);
+    if (!runtime->mailbox) {
+        uv_close((uv_handle_t *)&runtime->wakeup, NULL);
+        uv_run(&runtime->loop, UV_RUN_NOWAIT);
+        uv_loop_close(&runtime->loop);
+        luaL_error(L, "lilac: not enough memory");
     }
     uv_timer_init(&runtime->loop, &runtime->timer);
     uv_unref((uv_handle_t *)&runtime->wakeup);
@@ -115,6 +130,8 @@ struct runtime *runtime_open(lua_State *L, const struct runtime_options *options
     runtime->random = options->shuffle_seed | 1;
     runtime->handles.next = runtime->handles.prev = &runtime->handles;
     waitq_init(&runtime->ready);
+    waitq_init(&runtime->settlers);
+    list_init(&runtime->crews);
     runtime->clock.fire[DEADLINE_SLEEP] = on_sleep_over;
     runtime->clock.fire[DEADLINE_SCOPE] = scope_on_deadline;
     runtime->clock.fire[DEADLINE_REPORT] = report_on_deadline;
@@ -208,6 +225,28 @@ static bool is_over(const struct runtime *runtime) {
     return !runtime->main->L || runtime->exiting || runtime->deadlocked;
 }
 
+/* Whether libuv has something to do at once. */
+static bool has_events(uv_loop_t *loop) {
+    struct pollfd events = {.fd = uv_backend_fd(loop), .events = POLLIN};
+    return uv_loop_alive(loop) && (uv_backend_timeout(loop) == 0 || poll(&events, 1, 0) != 0);
+}
+
+/* Nothing is ready: lets libuv do what it has to do, and if that was nothing, all are blocked. */
+static void wake_settlers(struct runtime *runtime) {
+    clock_fire_due(&runtime->clock);
+    if (has_events(&runtime->loop))
+        uv_run(&runtime->loop, UV_RUN_NOWAIT);
+    else if (waitq_empty(&runtime->ready))
+        waitq_wake_all(&runtime->settlers);
+}
+
+/* Whether to wait for letters alone: there are some to come, and somebody left to write them. */
+static bool rest(struct runtime *runtime) {
+    if (runtime->expected == 0 || !mailbox_rest(runtime->mailbox)) return false;
+    uv_ref((uv_handle_t *)&runtime->wakeup);
+    return true;
+}
+
 /* One turn: what is ready runs, then what is due or has arrived becomes ready; waits for it when
  * nothing is ready. False: nothing is ready and nothing can become so. */
 static bool turn(struct runtime *runtime) {
@@ -221,9 +260,18 @@ static bool turn(struct runtime *runtime) {
         if (uv_loop_alive(&runtime->loop)) uv_run(&runtime->loop, UV_RUN_NOWAIT);
         return true;
     }
-    if (!is_alive(runtime)) return false;
+    if (!waitq_empty(&runtime->settlers)) {
+        wake_settlers(runtime);
+        return true;
+    }
+    bool rests = !is_alive(runtime);
+    if (rests && !rest(runtime)) return false;
     arm_timer(runtime);
     uv_run(&runtime->loop, UV_RUN_ONCE);
+    if (rests) {
+        mailbox_rise(runtime->mailbox);
+        uv_unref((uv_handle_t *)&runtime->wakeup);
+    }
     runtime->turns++;
     clock_fire_due(&runtime->clock);
     return true;
@@ -294,7 +342,7 @@ static void drain(struct runtime *runtime, uint64_t end_ns) {
     interrupt_watch(runtime);
     bool stuck = false, late = false;
     for (uint32_t last_id = 0; runtime->live > 0 && !stuck && !late;) {
-        last_id = cancel_left(runtime, last_id);
+        if (runtime->last_id != last_id) last_id = cancel_left(runtime, last_id);
         stuck = !turn(runtime);
         late = clock_now(&runtime->clock) >= end_ns;
     }
@@ -308,26 +356,35 @@ static void drain(struct runtime *runtime, uint64_t end_ns) {
     drop_left(runtime);
 }
 
-/* Runs the loop until the last handle and request are done with. What nobody awaits any more, and
- * cannot be stopped (a lookup in the pool), is not waited for longer than DRY_MS. */
+/* Runs the loop until the last handle, request and thread are done with. What nobody awaits any
+ * more, and cannot be stopped (a read of a dead disk, C in a thread), is not waited for longer than
+ * DRY_MS. */
 static void run_dry(struct runtime *runtime) {
     uv_update_time(&runtime->loop);
     uv_timer_start(&runtime->timer, on_timer, DRY_MS, 0);
     uv_unref((uv_handle_t *)&runtime->timer);
+    if (runtime->expected > 0) uv_ref((uv_handle_t *)&runtime->wakeup);
     uv_run(&runtime->loop, UV_RUN_DEFAULT);
+    uv_unref((uv_handle_t *)&runtime->wakeup);
     uv_timer_stop(&runtime->timer);
     uv_ref((uv_handle_t *)&runtime->timer);
 }
 
-static void shut_down(struct runtime *runtime) {
+/* When a grace that begins now ends. */
+static uint64_t grace_end(struct runtime *runtime) {
     uint64_t now_ns = clock_now(&runtime->clock),
              grace_ns = seconds_to_ns(runtime->options.grace_s);
-    uint64_t end_ns = grace_ns < NEVER_NS - now_ns ? now_ns + grace_ns : NEVER_NS;
+    return grace_ns < NEVER_NS - now_ns ? now_ns + grace_ns : NEVER_NS;
+}
+
+static void shut_down(struct runtime *runtime) {
     runtime->closing = true;
-    drain(runtime, end_ns);
+    drain(runtime, grace_end(runtime));
     report_due(runtime, true);
+    crews_end(runtime);
     handle_close_all(runtime);
     run_dry(runtime);
+    crews_abandon(runtime);
     runtime->closing = false;
 }
 
@@ -357,18 +414,24 @@ static int deadlock_status(lua_State *L) {
 
 /* Runs the function and its arguments as main until it ends, os.exit is called, or it is stuck for
  * good; leaves its object. */
-static void run_main(struct runtime *runtime, lua_State *L, int nargs) {
-    runtime->L = L;
+static void turn_until_over(struct runtime *runtime, lua_State *L, int nargs) {
     runtime->main = task_create(L, nargs);
-    interrupt_open(runtime);
     while (!is_over(runtime))
         if (!turn(runtime)) raise_deadlock(runtime);
     if (!runtime->main->L) runtime->main = NULL;
 }
 
+static void run_main(struct runtime *runtime, lua_State *L, int nargs) {
+    runtime->L = L;
+    interrupt_open(runtime);
+    mailbox_count_work(1);
+    turn_until_over(runtime, L, nargs);
+}
+
 static void finish(struct runtime *runtime) {
     lua_State *L = runtime->L;
     shut_down(runtime);
+    mailbox_count_work(-1);
     if (!runtime->exiting) interrupt_end(runtime);
     interrupt_close(runtime);
     runtime->main = NULL;
@@ -410,4 +473,44 @@ int runtime_run(lua_State *L, int nargs) {
 
 int runtime_exit_signal(lua_State *L) {
     return runtime_of(L)->exit_signal;
+}
+
+/* ---- a runtime in a thread of another one ---------------------------------------------------- */
+
+void runtime_begin(lua_State *L) {
+    interrupt_open(runtime_of(L));
+}
+
+struct future *runtime_run_one(lua_State *L, int nargs) {
+    struct runtime *runtime = runtime_of(L);
+    turn_until_over(runtime, L, nargs);
+    future_test(L, -1)->taken = true;
+    if (runtime->live > 0) {
+        runtime->closing = true;
+        drain(runtime, grace_end(runtime));
+        runtime->closing = false;
+    }
+    report_due(runtime, true);
+    /* What was closed is to be closed for everybody. */
+    if (uv_loop_alive(&runtime->loop)) uv_run(&runtime->loop, UV_RUN_NOWAIT);
+    if (runtime->stopping) interrupt_unwatch(runtime);
+    runtime->stopping = false;
+    runtime->main = NULL;
+    if (runtime->deadlocked) push_deadlock(L);
+    runtime->deadlocked = false;
+    return future_test(L, -1);
+}
+
+void runtime_finish(lua_State *L) {
+    struct runtime *runtime = runtime_of(L);
+    shut_down(runtime);
+    interrupt_close(runtime);
+}
+
+void runtime_stop(struct runtime *runtime, const struct cancel_origin *origin, uint64_t end_ns) {
+    if (!runtime->main || runtime->stopping) return;
+    runtime->stopping = true;
+    runtime->grace_end_ns = end_ns;
+    interrupt_watch(runtime);
+    task_cancel(runtime->main, origin, LUA_NOREF);
 }

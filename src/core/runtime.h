@@ -7,10 +7,13 @@
 #define LILAC_RUNTIME_H
 
 #include <signal.h>
+#include <stdatomic.h>
 #include <time.h>
 
+#include "mailbox.h"
 #include "sched.h"
 #include "slots.h"
+#include "work.h"
 
 struct runtime_options {
     bool debug;
@@ -18,7 +21,8 @@ struct runtime_options {
     double slow_callback_s;
     bool shuffle;
     uint64_t shuffle_seed;
-    bool stress; /* a full GC before every resume */
+    bool stress;    /* a full GC before every resume */
+    bool is_thread; /* of another runtime, which has the signals */
 };
 
 /* One lua_resume of a user coroutine that is going on: the Lua states that are active inside the
@@ -38,6 +42,7 @@ struct interrupt {
     volatile sig_atomic_t signal;  /* SIGINT or SIGTERM has arrived and is to be taken */
     volatile sig_atomic_t signals; /* so many have: the second one ends the process */
     volatile sig_atomic_t dump;    /* SIGQUIT has arrived */
+    atomic_bool poked;             /* another thread has written: look at once */
     sig_atomic_t last_turn;
     volatile sig_atomic_t held_ticks; /* the same code has run for so many */
     sig_atomic_t slow_turn;           /* the last turn that was reported as slow */
@@ -57,11 +62,16 @@ struct runtime {
     lua_State *L;     /* the host's thread: tasks are resumed from it, callbacks run on it */
     uv_loop_t loop;
     uv_timer_t timer;  /* the one timer, armed for the earliest deadline */
-    uv_async_t wakeup; /* from signal handlers */
+    uv_async_t wakeup; /* from signal handlers, and other threads */
+    struct mailbox *mailbox;
+    uint32_t expected; /* letters that must come, or somebody waits for */
+    struct list crews;
+    struct crew *lanes[LANES]; /* see work.c; NULL: not needed yet */
     struct clock clock;
     struct runtime_options options;
 
-    struct waitq ready; /* own waits of tasks, and callbacks (no task) */
+    struct waitq ready;    /* own waits of tasks, and callbacks (no task) */
+    struct waitq settlers; /* who waits until nothing else is ready */
     struct task *current;
     struct task *main;
     lua_State *volatile running; /* the Lua state that executes now; NULL in the scheduler */
@@ -90,8 +100,9 @@ struct runtime {
     unsigned untaken; /* reported and still not taken: exit status 1 */
     void (*run_callback)(lua_State *L, lilac_wait *ready); /* see modules/callback.c */
     struct task *interrupted_last; /* see task_interrupt; NULL: nothing is being interrupted */
-    uint64_t grace_end_ns;         /* while closing */
+    uint64_t grace_end_ns;         /* while closing, or stopping */
     bool open, closing;
+    bool stopping;   /* main was cancelled by the runtime whose thread this is */
     bool deadlocked; /* main waits for what has to end first, and never will */
     bool exiting;    /* os.exit was called */
     int exit_code;
@@ -115,11 +126,23 @@ int runtime_main(lua_State *L, int nargs);
  * main. */
 int runtime_run(lua_State *L, int nargs);
 
+/* For the thread of another runtime, which runs one main after the other: the begin and the end of
+ * all, and one of them, from the function and `nargs` arguments on top of the stack to its end and
+ * that of all tasks it has left. Replaces them by its task, and returns that; NULL, and on top a
+ * DeadlockError, when it never got out. After os.exit `exiting` is set. */
+void runtime_begin(lua_State *L);
+void runtime_finish(lua_State *L);
+struct future *runtime_run_one(lua_State *L, int nargs);
+
+/* Cancels the main of runtime_run_one, and whatever runs in its way. What clings to its life is
+ * cancelled again at `end_ns`. On the runtime's own thread. */
+void runtime_stop(struct runtime *runtime, const struct cancel_origin *origin, uint64_t end_ns);
+
 /* The signal that main died of, or 0. */
 int runtime_exit_signal(lua_State *L);
 
-/* Whether a closed runtime left a thread in a system call that never returned: the process must
- * then end by _exit, as libuv would wait for it. */
+/* Whether a closed runtime left a thread behind that is stuck in C: the process must then end by
+ * _exit, and flush no file that such a thread may be reading. */
 bool runtime_left_threads(void);
 
 #endif

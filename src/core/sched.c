@@ -379,16 +379,20 @@ void task_rearm(lua_State *L, struct task *task, int index) {
     task_throw(task, luaL_ref(L, LUA_REGISTRYINDEX));
 }
 
-void task_refuse_cycle(lua_State *L, struct task *holder) {
+bool task_closes_cycle(lua_State *L, struct task *holder) {
     struct task *self = slot_of(L);
     bool has_deadline = scope_has_deadline(self);
     struct task *at = holder;
     uint32_t steps = 0; /* a circle without self may be there already, if it had a deadline once */
     for (; at && at != self && !has_deadline; at = at->op->holder(at->parked_on)) {
         has_deadline = scope_has_deadline(at);
-        if (!at->parked_on || !at->op->holder || ++steps > self->runtime->live) return;
+        if (!at->parked_on || !at->op->holder || ++steps > self->runtime->live) return false;
     }
-    if (at && !has_deadline) refuse_cycle(L, self, holder);
+    return at && !has_deadline;
+}
+
+void task_refuse_cycle(lua_State *L, struct task *holder) {
+    if (task_closes_cycle(L, holder)) refuse_cycle(L, slot_of(L), holder);
 }
 
 /* ---- running and ending ---------------------------------------------------------------------- */

@@ -80,6 +80,7 @@ struct task {
     bool has_context : 1; /* context variables are set for it */
     bool has_name : 1;
     bool leaving : 1;  /* called os.exit, and is unwound already */
+    bool stopped : 1;  /* computed in the way of a main that is to stop, and was told */
     bool rethrown : 1; /* raised the error of an awaited future: that traceback goes on here */
 };
 
@@ -208,9 +209,11 @@ bool task_is_own_cancellation(lua_State *L, int index);
  * that it is raised at the next await. */
 void task_rearm(lua_State *L, struct task *task, int index);
 
-/* Raises DeadlockError when `holder`, through the waits of the tasks it depends on (op->holder),
- * waits for the running task, and none of them is under a deadline. Before a wait for `holder` is
- * armed. */
+/* Whether `holder`, through the waits of the tasks it depends on (op->holder), waits for the
+ * running task, and none of them is under a deadline. */
+bool task_closes_cycle(lua_State *L, struct task *holder);
+
+/* Raises DeadlockError when it does. Before a wait for `holder` is armed. */
 void task_refuse_cycle(lua_State *L, struct task *holder);
 
 /* Writes "task 'name'" or "task 'task-7'". */

@@ -1,96 +1,115 @@
 /*
- * Blocking C in libuv's thread pool, awaited. A job has two ends: the pool's (the work is over) and
- * Lua's (the outcome was taken, or the task gave up). Whoever comes last frees it, so a cancelled
- * task goes on at once and the work finishes behind its back.
+ * A job has two ends: the thread's (the work is over) and Lua's (the outcome was taken, or the task
+ * gave up). Whoever comes last frees it, so a cancelled task goes on at once and the work finishes
+ * behind its back.
  */
+#include "work.h"
+
 #include <stdlib.h>
+#include <unistd.h>
 
-#include "../lilac.h"
-#include "list.h"
+#include "crew.h"
+#include "runtime.h"
 
-struct job {
-    uv_work_t request;
-    lilac_wait wait;
+/* The arguments of lilac_work. */
+struct work {
     void (*work)(void *data);
     int (*done)(lua_State *L, void *data);
-    void (*release)(void *data);
     void *data;
-    bool over, left; /* the pool's end; Lua's end */
+    void (*release)(void *data);
 };
 
-static void job_free(struct job *job) {
-    job->release(job->data);
-    free(job);
+struct work_job {
+    struct job job;
+    lilac_wait wait;
+    struct work work;
+};
+
+static struct work_job *job_of(struct job *job) {
+    return container_of(job, struct work_job, job);
 }
 
-/* In a thread of the pool. */
-static void on_work(uv_work_t *request) {
-    struct job *job = container_of(request, struct job, request);
-    job->work(job->data);
-}
-
-static void on_worked(uv_work_t *request, int status) {
-    struct job *job = container_of(request, struct job, request);
-    (void)status; /* UV_ECANCELED only after job_cancel */
-    job->over = true;
-    if (job->left) {
-        job_free(job);
-    } else {
-        lilac_wake(&job->wait);
-    }
-}
-
-static bool job_cancel(lilac_wait *wait) {
-    struct job *job = container_of(wait, struct job, wait);
-    job->left = true;
-    uv_cancel((uv_req_t *)&job->request); /* succeeds when no thread has begun it yet */
+static bool work_run(struct job *job, void *context) {
+    (void)context;
+    job_of(job)->work.work(job_of(job)->work.data);
     return true;
 }
 
-/* Runs the job's done() with the arguments where the blocking function left them. */
-static int job_call(lua_State *L) {
-    struct job *job = lua_touserdata(L, 1);
+static void on_worked(struct job *job) {
+    lilac_wake(&job_of(job)->wait);
+}
+
+static void work_free(struct job *job) {
+    job_of(job)->work.release(job_of(job)->work.data);
+    free(job);
+}
+
+static const struct job_type work_type = {.run = work_run, .done = on_worked, .free = work_free};
+
+static bool work_cancel(lilac_wait *wait) {
+    job_leave(&container_of(wait, struct work_job, wait)->job);
+    return true;
+}
+
+/* Runs the work's done() with the arguments where the blocking function left them. */
+static int work_call(lua_State *L) {
+    struct work *work = lua_touserdata(L, 1);
     lua_remove(L, 1);
-    return job->done(L, job->data);
+    return work->done(L, work->data);
 }
 
 /* The job is freed whether its done() returns or raises: hence the protected call, whose frame gets
  * a copy of the arguments. */
-static int job_done(lua_State *L, lilac_wait *wait) {
-    struct job *job = container_of(wait, struct job, wait);
+static int work_done(lua_State *L, lilac_wait *wait) {
+    struct work_job *job = container_of(wait, struct work_job, wait);
     int arguments = lua_gettop(L);
     if (!lua_checkstack(L, arguments + LUA_MINSTACK)) {
-        job_free(job);
+        work_free(&job->job);
         return luaL_error(L, "stack overflow");
     }
-    lua_pushcfunction(L, job_call);
-    lua_pushlightuserdata(L, job);
+    lua_pushcfunction(L, work_call);
+    lua_pushlightuserdata(L, &job->work);
     for (int i = 1; i <= arguments; i++)
         lua_pushvalue(L, i);
     int status = lua_pcall(L, arguments + 1, LUA_MULTRET, 0);
-    job_free(job);
+    work_free(&job->job);
     if (status != LUA_OK) return lua_error(L);
     return lua_gettop(L) - arguments;
 }
 
-static const lilac_op job_op = {.name = "thread pool", .cancel = job_cancel, .done = job_done};
+static const lilac_op work_op = {.name = "thread pool", .cancel = work_cancel, .done = work_done};
+
+/* ---- lanes ----------------------------------------------------------------------------------- */
+
+static const struct crew_type lane_types[LANES] = {
+    [LANE_WORK] = {.name = "work"}, [LANE_LOOKUP] = {.name = "lookup"}};
+
+/* As many as Python's executors have: they mostly wait. */
+static unsigned lane_threads(void) {
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    return cores > 0 && cores < 28 ? (unsigned)cores + 4 : 32;
+}
+
+struct crew *lane_crew(lua_State *L, enum lane lane) {
+    struct runtime *runtime = runtime_of(L);
+    if (!runtime->lanes[lane])
+        runtime->lanes[lane] = crew_open(runtime, &lane_types[lane], lane_threads(), NULL);
+    return runtime->lanes[lane];
+}
 
 int lilac_work(lua_State *L, void (*work)(void *data), int (*done)(lua_State *L, void *data),
                void *data, void (*release)(void *data)) {
+    struct work_job *job = calloc(1, sizeof *job);
+    struct crew *crew = job ? lane_crew(L, LANE_WORK) : NULL;
+    int status = UV_ENOMEM;
     if (!release) release = free;
-    struct job *job = calloc(1, sizeof *job);
-    if (!job) {
-        release(data);
-        return luaL_error(L, "not enough memory");
+    if (crew) {
+        job->job.type = &work_type;
+        job->work = (struct work){work, done, data, release};
+        status = crew_submit(crew, &job->job);
     }
-    job->work = work;
-    job->done = done;
-    job->data = data;
-    job->release = release;
-    int status = uv_queue_work(lilac_loop(L), &job->request, on_work, on_worked);
-    if (status != 0) {
-        job_free(job);
-        return lilac_raise(L, status, "uv_queue_work");
-    }
-    return lilac_park(L, &job->wait, &job_op);
+    if (status == 0) return lilac_park(L, &job->wait, &work_op);
+    release(data);
+    free(job);
+    return lilac_raise(L, status, "work: no thread could be started");
 }

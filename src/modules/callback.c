@@ -18,6 +18,7 @@ struct callback {
     struct watch watch;
     uint64_t when_ns;
     bool pending, cancelled;
+    bool standing; /* stays pending when it has run */
 };
 
 enum {
@@ -142,8 +143,10 @@ static void run_callback(lua_State *L, lilac_wait *ready) {
     lua_rawgetp(L, LUA_REGISTRYINDEX, &pending_key);
     lua_rawgetp(L, -1, callback);
     lua_replace(L, top + 1);
-    lua_pushnil(L);
-    set_pending(L, callback);
+    if (!callback->standing) {
+        lua_pushnil(L);
+        set_pending(L, callback);
+    }
     lua_getiuservalue(L, top + 1, CONTEXT);
     swap_context(L, runtime);
     lua_pushcfunction(L, on_throw);
@@ -188,18 +191,20 @@ static int call_at(lua_State *L) {
     return schedule(L, args_duration_ns(L, 1));
 }
 
+void callback_cancel(lua_State *L, struct callback *callback) {
+    if (!callback->pending) return;
+    clock_disarm(&callback->runtime->clock, &callback->deadline);
+    waitq_unlink(&callback->ready);
+    future_unwatch(&callback->watch);
+    callback->cancelled = true;
+    lua_pushnil(L);
+    set_pending(L, callback);
+}
+
 static int handle_cancel(lua_State *L) {
     struct callback *callback = object_check(L, 1, &callback_type);
-    bool pending = callback->pending;
-    if (pending) {
-        clock_disarm(&callback->runtime->clock, &callback->deadline);
-        waitq_unlink(&callback->ready);
-        future_unwatch(&callback->watch);
-        callback->cancelled = true;
-        lua_pushnil(L);
-        set_pending(L, callback);
-    }
-    lua_pushboolean(L, pending);
+    lua_pushboolean(L, callback->pending);
+    callback_cancel(L, callback);
     return 1;
 }
 
@@ -263,6 +268,17 @@ int callback_remove(lua_State *L, int future_index, int function) {
     }
     lua_pop(L, 1);
     return removed;
+}
+
+struct callback *callback_standing(lua_State *L, int count) {
+    struct callback *callback = callback_new(L, count);
+    callback->standing = true;
+    return callback;
+}
+
+void callback_fire(struct callback *callback) {
+    bool is_ready = callback->ready.next != NULL;
+    if (callback->pending && !is_ready) make_ready(callback);
 }
 
 int luaopen_lilac_callback(lua_State *L) {

@@ -119,8 +119,23 @@ static void gather_describe(lilac_wait *wait, char *text, size_t size) {
     snprintf(text, size, "%u of %d pending", gather->pending, gather->count);
 }
 
-static const lilac_op op_gather = {
-    .name = "gather", .cancel = gather_cancel, .done = gather_done, .describe = gather_describe};
+/* Of several children any may fail, and end the wait without the others: a circle through them is
+ * certain only when one is left. */
+static struct task *gather_holder(lilac_wait *wait) {
+    struct gather *gather = container_of(wait, struct gather, wait);
+    if (gather->pending != 1) return NULL;
+    for (int i = 0; i < gather->count; i++) {
+        struct future *child = gather->watches[i].future;
+        if (child) return future_is_task(child) ? future_task(child) : NULL;
+    }
+    return NULL;
+}
+
+static const lilac_op op_gather = {.name = "gather",
+                                   .cancel = gather_cancel,
+                                   .done = gather_done,
+                                   .describe = gather_describe,
+                                   .holder = gather_holder};
 
 /* ---- arguments ------------------------------------------------------------------------------- */
 
@@ -209,6 +224,11 @@ static int lilac_gather(lua_State *L) {
     }
     bool failed_at_once = gather->first_failed != 0 && !gather->cancelled;
     if (gather->pending == 0 || failed_at_once) return gather_done(L, NULL);
+    struct task *holder = gather_holder(&gather->wait);
+    if (holder && task_closes_cycle(L, holder)) {
+        let_go(gather);
+        task_refuse_cycle(L, holder);
+    }
     return lilac_park(L, &gather->wait, &op_gather);
 }
 

@@ -214,6 +214,15 @@ static void join_describe(lilac_wait *wait, char *text, size_t size) {
     snprintf(text, size, "%d tasks", count);
 }
 
+/* Of several members any may fail, and cancel the others: a circle through them is certain only
+ * when one is left. */
+static struct task *join_holder(lilac_wait *wait) {
+    struct list *members = &container_of(wait, struct group, wait)->members;
+    if (list_empty(members) || members->next->next != members) return NULL;
+    struct member *member = container_of(members->next, struct member, link);
+    return future_task(member->watch.future);
+}
+
 /* [group, error or nil]. Others may have created tasks since the last one has ended. */
 static int close_done(lua_State *L, lilac_wait *wait) {
     struct group *group = container_of(wait, struct group, wait);
@@ -225,7 +234,8 @@ static int close_done(lua_State *L, lilac_wait *wait) {
 static const lilac_op op_close = {.name = "TaskGroup:close",
                                   .cancel = join_cancel,
                                   .done = close_done,
-                                  .describe = join_describe};
+                                  .describe = join_describe,
+                                  .holder = join_holder};
 
 static int group_close(lua_State *L) {
     struct group *group = check_group(L, 1);
@@ -249,8 +259,11 @@ static int form_done(lua_State *L, lilac_wait *wait) {
     return lua_error(L);
 }
 
-static const lilac_op op_form = {
-    .name = "TaskGroup", .cancel = join_cancel, .done = form_done, .describe = join_describe};
+static const lilac_op op_form = {.name = "TaskGroup",
+                                 .cancel = join_cancel,
+                                 .done = form_done,
+                                 .describe = join_describe,
+                                 .holder = join_holder};
 
 /* [group, results…] or [group, error] */
 static int body_done(lua_State *L, int status, lua_KContext context) {

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -17,13 +18,13 @@
 #include "../core/list.h"
 #include "builtin.h"
 
-enum { LINGER_MS = 30000 };
+enum { LINGER_MS = 30000, SUBJECT_SIZE = 128 };
 
 /* What belongs to a stream, and may live a little longer: until its timer is closed. */
 struct pipe {
     uv_timer_t timer; /* initialised, once the stream lingers */
     struct stream *stream;
-    char subject[128];
+    char subject[SUBJECT_SIZE];
 };
 
 /* ---- the transport --------------------------------------------------------------------------- */
@@ -87,12 +88,17 @@ static void pipe_free(struct stream *stream) {
         free(pipe);
 }
 
-/* Pushes the name of an end; pipes have none, nor have sockets that were not given one. */
+static void pipe_subject(const struct stream *stream, char *text, size_t size) {
+    snprintf(text, size, "%s", ((struct pipe *)stream->own)->subject);
+}
+
+/* Pushes the name of an end, "" where it has none, as pipes: an abstract one begins with "@". */
 static int push_name(lua_State *L, struct stream *stream,
                      int (*get)(const uv_pipe_t *pipe, char *name, size_t *size)) {
     char name[256];
     size_t size = sizeof name;
     if (get(&stream->uv.pipe, name, &size) != 0) size = 0;
+    if (size > 0 && name[0] == '\0') name[0] = '@';
     lua_pushlstring(L, name, size);
     return 1;
 }
@@ -105,8 +111,22 @@ static int pipe_sockname(lua_State *L, struct stream *stream) {
     return push_name(L, stream, uv_pipe_getsockname);
 }
 
-static void pipe_subject(const struct stream *stream, char *text, size_t size) {
-    snprintf(text, size, "%s", ((struct pipe *)stream->own)->subject);
+static int pipe_peercred(lua_State *L, struct stream *stream) {
+    struct ucred peer;
+    socklen_t size = sizeof peer;
+    uv_os_fd_t fd;
+    int status = uv_fileno(&stream->uv.handle, &fd);
+    if (status == 0 && getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0)
+        status = uv_translate_sys_error(errno);
+    if (status != 0) {
+        char subject[SUBJECT_SIZE];
+        pipe_subject(stream, subject, sizeof subject);
+        return lilac_raise(L, status, "peercred %s", subject);
+    }
+    lua_pushinteger(L, peer.pid);
+    lua_pushinteger(L, peer.uid);
+    lua_pushinteger(L, peer.gid);
+    return 3;
 }
 
 static const struct stream_ops pipe_ops = {.start = pipe_start,
@@ -117,8 +137,10 @@ static const struct stream_ops pipe_ops = {.start = pipe_start,
                                            .shutdown = pipe_shutdown,
                                            .linger = pipe_linger,
                                            .free = pipe_free,
+                                           .descriptor = stream_uv_descriptor,
                                            .peername = pipe_peername,
                                            .sockname = pipe_sockname,
+                                           .peercred = pipe_peercred,
                                            .subject = pipe_subject};
 
 struct stream *pipe_new(lua_State *L, const char *subject, size_t limit) {

@@ -26,6 +26,12 @@ static int stream_sockname(lua_State *L) {
     return stream->ops->sockname(L, stream);
 }
 
+static int stream_peercred(lua_State *L) {
+    struct stream *stream = stream_check(L, "peercred");
+    if (!stream->ops->peercred) return stream_raise(L, stream, "peercred", UV_ENOTSUP);
+    return stream->ops->peercred(L, stream);
+}
+
 static int stream_tostring(lua_State *L) {
     struct stream *stream = lilac_handle_test(L, 1, &stream_type);
     char subject[STREAM_SUBJECT] = "closed";
@@ -107,6 +113,7 @@ void stream_prepare(lua_State *L) {
                                        {"sockname", stream_sockname},
                                        {"start_tls", stream_start_tls},
                                        {"tls_info", stream_tls_info},
+                                       {"peercred", stream_peercred},
                                        {NULL, NULL}};
     static const luaL_Reg meta[] = {{"__tostring", stream_tostring}, {NULL, NULL}};
     lilac_handle_metatable(L, &stream_type, methods, meta);

@@ -1,27 +1,17 @@
 /*
  * lilac.tcp: connecting to one numeric address, and listening on one; lilac.net composes the rest.
- *
- * A Listener asks the kernel for connections itself, and libuv only when there are some. uv_listen
- * accepts ahead of the program, drops the connections it has no descriptor for, and may spin when
- * others take that descriptor; here they wait in the backlog until somebody accepts them.
  */
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include "../core/args.h"
 #include "../core/list.h"
 #include "builtin.h"
-#include "stream.h"
+#include "listener.h"
 
-enum {
-    DEFAULT_BACKLOG = 1024,
-    DEFAULT_KEEPALIVE_S = 60,
-    LINGER_MS = 30000,
-    ACCEPTS_PER_TURN = 16 /* then the connections that are there get theirs */
-};
+enum { DEFAULT_KEEPALIVE_S = 60, LINGER_MS = 30000 };
 
 /* What connections are made with, on either side. */
 struct tcp_options {
@@ -82,6 +72,7 @@ static const struct stream_ops tcp_ops = {.start = stream_uv_start,
                                           .write = stream_uv_write,
                                           .shutdown = stream_uv_shutdown,
                                           .linger = tcp_linger,
+                                          .descriptor = stream_uv_descriptor,
                                           .peername = tcp_peername,
                                           .sockname = tcp_sockname,
                                           .subject = tcp_subject};
@@ -156,176 +147,43 @@ static int tcp_connect(lua_State *L) {
     return lilac_park(L, &stream->reader, &connect_op);
 }
 
-/* ---- Listener -------------------------------------------------------------------------------- */
+/* ---- listen ---------------------------------------------------------------------------------- */
 
-struct listener {
-    lilac_handle handle; /* first */
-    uv_poll_t poll;
-    int fd;
-    int in_a_row; /* connections accepted without waiting */
-    size_t limit; /* of the streams */
-    union address address;
-    lilac_wait acceptor;
-};
-
-static void listener_on_close(lilac_handle *handle) {
-    struct listener *listener = (struct listener *)handle;
-    if (!handle->uv) return; /* it never listened */
-    uv_poll_stop(&listener->poll);
-    close(listener->fd); /* now, so that the port is free for the next one */
-    lilac_wake(&listener->acceptor);
+static struct stream *tcp_stream(lua_State *L, const struct listener *listener) {
+    return stream_new(L, &tcp_ops, listener->limit);
 }
 
-static const lilac_handle_type listener_type = {
-    .name = "lilac.Listener", .size = sizeof(struct listener), .on_close = listener_on_close};
-
-/* Whoever accepts keeps the loop alive; a socket that only listens does not, so that a deadlock is
- * seen. */
-static void acceptor_leave(struct listener *listener) {
-    uv_unref((uv_handle_t *)&listener->poll);
+static int tcp_open(uv_loop_t *loop, struct stream *stream, int fd, const union address *peer) {
+    stream->peer = *peer;
+    uv_tcp_init(loop, &stream->uv.tcp);
+    stream_opened(stream);
+    return uv_tcp_open(&stream->uv.tcp, fd);
 }
 
-/* A connection is there. When nobody wants it, it stays where it is. */
-static void on_connection(uv_poll_t *poll, int status, int events) {
-    struct listener *listener = container_of(poll, struct listener, poll);
-    (void)status, (void)events; /* accept4 tells what is wrong */
-    if (lilac_waiting(&listener->acceptor)) {
-        acceptor_leave(listener);
-        lilac_wake(&listener->acceptor);
-    } else {
-        uv_poll_stop(poll);
-    }
-}
-
-static bool accept_cancel(lilac_wait *wait) {
-    acceptor_leave(container_of(wait, struct listener, acceptor));
+static bool listener_field(lua_State *L, const struct listener *listener, const char *name) {
+    const union address *address = &listener->address.internet;
+    if (strcmp(name, "port") == 0)
+        lua_pushinteger(L, address_port(address));
+    else if (strcmp(name, "host") == 0)
+        address_push_host(L, address);
+    else
+        return false;
     return true;
 }
 
-static void accept_describe(lilac_wait *wait, char *text, size_t size) {
-    address_text(&container_of(wait, struct listener, acceptor)->address, text, size);
+static void listener_subject(const struct listener *listener, char *text, size_t size) {
+    address_text(&listener->address.internet, text, size);
 }
 
-static int listener_raise(lua_State *L, const struct listener *listener, const char *op,
-                          int status) {
-    char subject[ADDRESS_TEXT];
-    address_text(&listener->address, subject, sizeof subject);
-    return lilac_raise(L, status, "%s %s", op, subject);
-}
+static const struct listener_ops listener_ops = {
+    .stream = tcp_stream, .open = tcp_open, .field = listener_field, .subject = listener_subject};
 
-/* Accepts a connection into the stream. 0 or a libuv code: UV_EAGAIN for none. */
-static int listener_accept(struct listener *listener, struct stream *stream) {
-    socklen_t size;
-    int fd;
-    do {
-        size = sizeof stream->peer;
-        fd = accept4(listener->fd, &stream->peer.any, &size, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    } while (fd < 0 && (errno == EINTR || errno == ECONNABORTED));
-    if (fd < 0) return uv_translate_sys_error(errno);
-    uv_tcp_init(listener->poll.loop, &stream->uv.tcp);
-    stream_opened(stream);
-    int status = uv_tcp_open(&stream->uv.tcp, fd);
-    if (status != 0) close(fd);
-    return status;
-}
-
-static const lilac_op accept_op;
-
-static int accept_closed(lua_State *L, bool is_loop) {
-    if (!is_loop) return lilac_throw(L, "ClosedError", "accept: the Listener is closed");
-    lua_pushnil(L);
-    return 1;
-}
-
-/* [listener, a stream to fill, whether it is a loop, for which a closed listener is the end] */
-static int accept_done(lua_State *L, lilac_wait *wait) {
-    struct listener *listener = lilac_handle_test(L, 1, &listener_type);
-    struct stream *stream = lilac_handle_check(L, 2, &stream_type, "accept");
-    (void)wait;
-    if (!listener) return accept_closed(L, lua_toboolean(L, 3));
-    if (lilac_waiting(&listener->acceptor)) {
-        char what[ADDRESS_TEXT + 7] = "accept ";
-        address_text(&listener->address, what + 7, ADDRESS_TEXT);
-        lilac_refuse_second(L, &listener->acceptor, what);
-    }
-    int status = UV_EAGAIN;
-    if (listener->in_a_row++ < ACCEPTS_PER_TURN) status = listener_accept(listener, stream);
-    if (status == 0) {
-        lua_settop(L, 2);
-        return 1;
-    }
-    listener->in_a_row = 0;
-    if (status == UV_EAGAIN && !uv_is_active((uv_handle_t *)&listener->poll))
-        status = uv_poll_start(&listener->poll, UV_READABLE, on_connection);
-    if (status != 0 && status != UV_EAGAIN) return listener_raise(L, listener, "accept", status);
-    uv_ref((uv_handle_t *)&listener->poll);
-    return lilac_park(L, &listener->acceptor, &accept_op);
-}
-
-static const lilac_op accept_op = {.name = "listener:accept",
-                                   .cancel = accept_cancel,
-                                   .done = accept_done,
-                                   .describe = accept_describe};
-
-static int accept_begin(lua_State *L, bool is_loop) {
-    struct listener *listener = lilac_handle_test(L, 1, &listener_type);
-    lilac_checkpoint(L);
-    if (!listener) return accept_closed(L, is_loop);
-    lua_settop(L, 1);
-    stream_new(L, &tcp_ops, listener->limit);
-    lua_pushboolean(L, is_loop);
-    return accept_done(L, NULL);
-}
-
-static int listener_accept_one(lua_State *L) {
-    return accept_begin(L, false);
-}
-
-static int incoming_next(lua_State *L) {
-    return accept_begin(L, true);
-}
-
-/* incoming() → an iterator over connections, until the listener is closed. */
-static int listener_incoming(lua_State *L) {
-    lilac_handle_check(L, 1, &listener_type, "incoming");
-    lua_pushcfunction(L, incoming_next);
-    lua_pushvalue(L, 1);
-    return 2;
-}
-
-/* listener.port and listener.host; the methods are the upvalue. */
-static int listener_index(lua_State *L) {
-    struct listener *listener = lilac_handle_test(L, 1, &listener_type);
-    const char *key = luaL_checkstring(L, 2);
-    if (listener && strcmp(key, "port") == 0) {
-        lua_pushinteger(L, address_port(&listener->address));
-    } else if (listener && strcmp(key, "host") == 0) {
-        address_push_host(L, &listener->address);
-    } else {
-        lua_getfield(L, lua_upvalueindex(1), key);
-    }
-    return 1;
-}
-
-static int listener_tostring(lua_State *L) {
-    struct listener *listener = lilac_handle_test(L, 1, &listener_type);
-    char subject[ADDRESS_TEXT] = "closed";
-    if (listener) address_text(&listener->address, subject, sizeof subject);
-    lua_pushfstring(L, "Listener (%s): %p", subject, lua_topointer(L, 1));
-    return 1;
-}
-
-/* ---- listen ---------------------------------------------------------------------------------- */
-
-/* Makes a socket that listens on the listener's address, and puts in the port that it got. 0 or a
- * libuv code; listener->fd is -1 or open in either case. Accepted sockets inherit its options. */
-static int listen_begin(struct listener *listener, const struct tcp_options *options, int backlog,
-                        bool reuse_port) {
-    union address *address = &listener->address;
+/* Makes the socket `fd` listen on the address, and puts in the port that it got. 0 or a libuv code.
+ * Accepted sockets inherit its options. */
+static int listen_begin(int fd, union address *address, const struct tcp_options *options,
+                        bool reuse_port, int backlog) {
     socklen_t size = sizeof *address;
-    int on = 1, fd = socket(address->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    listener->fd = fd;
-    if (fd < 0) return uv_translate_sys_error(errno);
+    int on = 1;
     bool is_ipv6 = address->any.sa_family == AF_INET6, is_alive = options->keepalive_s > 0;
     const int *seconds = &options->keepalive_s;
     if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) ||
@@ -347,36 +205,15 @@ static int tcp_listen(lua_State *L) {
     union address address = address_check(L, 1, check_port(L, 2, 0));
     args_options(L, 3, known);
     struct tcp_options options = check_options(L, 3);
-    int backlog = (int)args_option_count(L, 3, "backlog", DEFAULT_BACKLOG, INT32_MAX);
+    int backlog = (int)args_option_count(L, 3, "backlog", LISTENER_BACKLOG, INT32_MAX);
     bool reuse_port = args_option_boolean(L, 3, "reuse_port", false);
-    struct listener *listener = lilac_handle_new(L, &listener_type);
-    listener->address = address;
-    listener->limit = options.limit;
-    int status = listen_begin(listener, &options, backlog, reuse_port);
-    if (status == 0) status = uv_poll_init(lilac_loop(L), &listener->poll, listener->fd);
-    if (status != 0) {
-        if (listener->fd >= 0) close(listener->fd);
-        listener->fd = -1;
-        return listener_raise(L, listener, "listen", status);
-    }
-    lilac_handle_opened(&listener->handle, (uv_handle_t *)&listener->poll);
-    acceptor_leave(listener);
-    return 1;
-}
-
-static void listener_prepare(lua_State *L) {
-    static const luaL_Reg methods[] = {
-        {"accept", listener_accept_one}, {"incoming", listener_incoming}, {NULL, NULL}};
-    static const luaL_Reg meta[] = {{"__tostring", listener_tostring}, {NULL, NULL}};
-    lilac_handle_metatable(L, &listener_type, methods, meta);
-    luaL_getmetatable(L, listener_type.name);
-    if (lua_getfield(L, -1, "__index") == LUA_TTABLE) {
-        lua_pushcclosure(L, listener_index, 1);
-        lua_setfield(L, -2, "__index");
-    } else {
-        lua_pop(L, 1); /* the module was loaded before */
-    }
-    lua_pop(L, 1);
+    struct listener *listener = listener_new(L, &listener_ops, options.limit);
+    listener->address.internet = address;
+    int fd = socket(address.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int status = fd < 0
+                     ? uv_translate_sys_error(errno)
+                     : listen_begin(fd, &listener->address.internet, &options, reuse_port, backlog);
+    return listener_open(L, listener, fd, status);
 }
 
 int luaopen_lilac_tcp(lua_State *L) {

@@ -438,6 +438,12 @@ static int tls_raise(lua_State *L, const struct stream *stream, const char *op) 
     return tls_failure_raise(L, &tls_of(stream)->connection.failure, what);
 }
 
+static int tls_peercred(lua_State *L, struct stream *stream) {
+    const struct stream_ops *below = tls_of(stream)->filter.below;
+    if (!below->peercred) return lilac_raise(L, UV_ENOTSUP, "peercred");
+    return below->peercred(L, stream);
+}
+
 static void set_name(lua_State *L, const char *field, const X509_NAME *name) {
     char text[TLS_NAME_SIZE];
     tls_name_text(name, text, sizeof text);
@@ -498,6 +504,7 @@ static const struct stream_ops tls_ops = {.start = tls_start_reading,
                                           .free = tls_free,
                                           .peername = tls_peername,
                                           .sockname = tls_sockname,
+                                          .peercred = tls_peercred,
                                           .subject = tls_subject};
 
 static const struct stream_filter_ops filter_ops = {.received = tls_turn,
