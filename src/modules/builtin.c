@@ -25,6 +25,7 @@ static const luaL_Reg modules[] = {
     {"lilac.signal", luaopen_lilac_signal},
     {"lilac.tcp", luaopen_lilac_tcp},
     {"lilac.testing", luaopen_lilac_testing},
+    {"lilac.tls", luaopen_lilac_tls},
     {"lilac.unix", luaopen_lilac_unix},
     {"lilac.scandir", luaopen_lilac_scandir},
     {"lilac.signal", luaopen_lilac_signal},

@@ -47,6 +47,7 @@ int luaopen_lilac_tcp(lua_State *L);
 int luaopen_lilac_testing(lua_State *L);
 int luaopen_lilac_thread(lua_State *L);
 int luaopen_lilac_timeout(lua_State *L);
+int luaopen_lilac_tls(lua_State *L);
 int luaopen_lilac_watch(lua_State *L);
 int luaopen_lilac_udp(lua_State *L);
 int luaopen_lilac_unix(lua_State *L);
