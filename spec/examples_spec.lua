@@ -142,6 +142,17 @@ true
 false	TimeoutError: timeout(0.05) at examples/timeouts.lua:37 expired
 false	TimeoutError: timeout(0.05) at examples/timeouts.lua:43 expired
 ]],
+  udp_echo = [[
+HELLO
+WORLD
+BYE
+6 datagrams for 3 answers
+]],
+  discovery = [[
+printer is here
+scanner is here
+toaster is here
+]],
   taskgroup = [[
 both are under way
 check is done

@@ -484,6 +484,7 @@ void runtime_begin(lua_State *L) {
 struct future *runtime_run_one(lua_State *L, int nargs) {
     struct runtime *runtime = runtime_of(L);
     turn_until_over(runtime, L, nargs);
+    future_test(L, -1)->taken = true;
     if (runtime->live > 0) {
         runtime->closing = true;
         drain(runtime, grace_end(runtime));
@@ -495,6 +496,8 @@ struct future *runtime_run_one(lua_State *L, int nargs) {
     if (runtime->stopping) interrupt_unwatch(runtime);
     runtime->stopping = false;
     runtime->main = NULL;
+    if (runtime->deadlocked) push_deadlock(L);
+    runtime->deadlocked = false;
     return future_test(L, -1);
 }
 

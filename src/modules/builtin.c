@@ -10,6 +10,7 @@ static const lua_CFunction parts[] = {
     luaopen_lilac_base,     luaopen_lilac_coroutine, luaopen_lilac_debug, luaopen_lilac_task,
     luaopen_lilac_gather,   luaopen_lilac_timeout,   luaopen_lilac_group, luaopen_lilac_context,
     luaopen_lilac_callback, luaopen_lilac_sync,      luaopen_lilac_queue, luaopen_lilac_inspect,
+    luaopen_lilac_channel,  luaopen_lilac_thread,
 };
 
 /* What `require` finds besides; the Lua ones are in lilac_embedded. */
@@ -25,6 +26,7 @@ static const luaL_Reg modules[] = {
     {"lilac.signal", luaopen_lilac_signal},
     {"lilac.tcp", luaopen_lilac_tcp},
     {"lilac.testing", luaopen_lilac_testing},
+    {"lilac.udp", luaopen_lilac_udp},
     {"lilac.unix", luaopen_lilac_unix},
     {"lilac.watch", luaopen_lilac_watch},
     {NULL, NULL},
