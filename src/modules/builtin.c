@@ -16,8 +16,8 @@ static const lua_CFunction parts[] = {
 /* What `require` finds besides; the Lua ones are in lilac_embedded. */
 /* clang-format off */
 static const luaL_Reg modules[] = {
-    {"lilac.content", luaopen_lilac_content},
     {"lilac.child", luaopen_lilac_child},
+    {"lilac.content", luaopen_lilac_content},
     {"lilac.dns", luaopen_lilac_dns},
     {"lilac.file", luaopen_lilac_file},
     {"lilac.paths", luaopen_lilac_paths},
@@ -30,10 +30,10 @@ static const luaL_Reg modules[] = {
     {"lilac.scandir", luaopen_lilac_scandir},
     {"lilac.signal", luaopen_lilac_signal},
     {"lilac.tcp", luaopen_lilac_tcp},
-    {"lilac.unix", luaopen_lilac_unix},
-    {"lilac.watch", luaopen_lilac_watch},
+    {"lilac.testing", luaopen_lilac_testing},
     {"lilac.udp", luaopen_lilac_udp},
     {"lilac.unix", luaopen_lilac_unix},
+    {"lilac.watch", luaopen_lilac_watch},
     {NULL, NULL},
 };
 /* clang-format on */
