@@ -19,7 +19,8 @@ end
 
 local nouns = set "args buffer list waitq error object"
 local insiders = set [[base task callback coroutine debug gather group timeout context inspect
-                       watchdog interrupt report trace sync lock queue signal]]
+                       watchdog interrupt report trace sync lock queue signal standard terminal
+                       standard_poll]]
 
 local function stem(path) return (path:match("([^/]+)%.[ch]$")) end
 

@@ -98,8 +98,8 @@ local function add_targets()
     local name = file:match "^(.*)%.lua$"
     if name and not INTERNAL[name] then local _ = lilac[name] end
   end
-  for _, name in ipairs { "net", "dns", "child", "pipe", "process", "signal", "tcp", "unix",
-    "errors" } do
+  for _, name in ipairs { "net", "dns", "child", "pipe", "process", "signal", "stdio", "tcp",
+    "unix", "errors" } do
     add_functions(name .. ".", lilac[name])
   end
   local public = {}

@@ -14,15 +14,11 @@ static const lua_CFunction parts[] = {
 
 /* What `require` finds besides; the Lua ones are in lilac_embedded. */
 static const luaL_Reg modules[] = {
-    {"lilac.child", luaopen_lilac_child},
-    {"lilac.dns", luaopen_lilac_dns},
-    {"lilac.file", luaopen_lilac_file},
-    {"lilac.paths", luaopen_lilac_paths},
-    {"lilac.pipe", luaopen_lilac_pipe},
-    {"lilac.signal", luaopen_lilac_signal},
-    {"lilac.tcp", luaopen_lilac_tcp},
-    {"lilac.unix", luaopen_lilac_unix},
-    {NULL, NULL},
+    {"lilac.child", luaopen_lilac_child}, {"lilac.dns", luaopen_lilac_dns},
+    {"lilac.file", luaopen_lilac_file},   {"lilac.paths", luaopen_lilac_paths},
+    {"lilac.pipe", luaopen_lilac_pipe},   {"lilac.signal", luaopen_lilac_signal},
+    {"lilac.stdio", luaopen_lilac_stdio}, {"lilac.tcp", luaopen_lilac_tcp},
+    {"lilac.unix", luaopen_lilac_unix},   {NULL, NULL},
 };
 
 bool builtin_load(lua_State *L, const char *name) {

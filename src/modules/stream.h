@@ -80,7 +80,8 @@ struct stream {
         uv_stream_t stream;
         uv_tcp_t tcp;
         uv_pipe_t pipe;
-        uv_tty_t tty;
+        uv_poll_t poll;
+        uv_idle_t idle; /* of a transport without a handle of libuv's: it never starts */
     } uv;
     union { /* connects, then writes, then shuts down: never two at once */
         uv_connect_t connect;
