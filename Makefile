@@ -3,7 +3,7 @@
 #   make demo      what lilac does, from a fresh clone     make            build/lilac, build/lilac.so
 #   make test      the specs                               make install    PREFIX=/usr/local DESTDIR=
 #   make check     format, lint, warnings as errors        make bench      BENCH=name: one of them
-#   make asan stress valgrind tidy                         harder tests
+#   make asan tsan stress load valgrind tidy               harder tests
 #
 # SPEC=spec/core/task_spec.lua limits a test to some specs, BUSTED_FLAGS= goes to busted, V=1 shows
 # the commands of the build.
@@ -53,6 +53,7 @@ LTO := $(if $(findstring gcc,$(CC)),-flto=auto)
 FLAGS_release := -O2 $(LTO)
 FLAGS_strict  := -O2 -Werror
 FLAGS_debug   := -O0 -DLILAC_PLAIN_MALLOC
+FLAGS_tsan    := -O1 -DLILAC_PLAIN_MALLOC -fno-omit-frame-pointer -fsanitize=thread
 FLAGS_asan    := -O1 -DLILAC_PLAIN_MALLOC -fno-omit-frame-pointer $(SANITIZE)
 
 # Hidden by default: a C module's own `buffer_append` must not meet ours.
@@ -144,7 +145,9 @@ SEED      ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 export ASAN_OPTIONS  ?= detect_leaks=1:detect_stack_use_after_return=1
 export UBSAN_OPTIONS ?= print_stacktrace=1
 
-.PHONY: test specs asan stress valgrind
+export TSAN_OPTIONS  ?= second_deadlock_stack=1:halt_on_error=1
+
+.PHONY: test specs asan tsan stress load valgrind
 test: deps
 	@$(MAKE) --no-print-directory specs
 
@@ -159,6 +162,14 @@ asan-examples: all
 	$(BIN) examples/tour.lua > /dev/null
 	examples/chat_demo.sh $(BIN) > /dev/null
 
+# Lua and libuv are not instrumented: what is watched is what lilac shares between threads.
+THREAD_SPECS := spec/modules/thread_spec.lua spec/modules/channel_spec.lua \
+                spec/modules/transfer_spec.lua spec/lua/thread_map_spec.lua
+
+tsan:
+	@$(MAKE) --no-print-directory FLAVOUR=tsan specs \
+	    SPEC="$(if $(filter command line,$(origin SPEC)),$(SPEC),$(THREAD_SPECS))"
+
 # A full collection before every resume and a shuffled ready queue. `make stress SEED=n` repeats a
 # run; `make stress FLAVOUR=asan` is the hardest test there is.
 stress: seed := $(SEED)
@@ -166,6 +177,11 @@ stress: all
 	@echo "stress: SEED=$(seed)"
 	LILAC_STRESS=1 LILAC_SHUFFLE=$(seed) LILAC=$(abspath $(BIN)) $(BUSTED_RUN) || \
 	    { echo "stress: failed with SEED=$(seed)"; exit 1; }
+
+# A GiB through streams of every kind.
+load: all
+	LILAC_LOAD=1 LILAC=$(abspath $(BIN)) $(BIN) $(BUSTED) --ignore-lua $(BUSTED_FLAGS) \
+	    spec/modules/transports_spec.lua
 
 valgrind:
 	@$(MAKE) --no-print-directory FLAVOUR=debug valgrind-specs

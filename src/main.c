@@ -321,7 +321,7 @@ static int run(lua_State *L) {
 
 /* A new state from opening to closing. Sets *signal to the one that the main task died of. */
 static int run_in_new_state(struct command *command, int *signal) {
-    lua_State *L = state_open();
+    lua_State *L = state_open(0);
     int status = FAILED;
     if (L == NULL) {
         complain("not enough memory");

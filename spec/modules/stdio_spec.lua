@@ -254,7 +254,7 @@ describe("the open files that stdio shares with other processes", function()
 
   it("stay as they are: pipes, sockets and terminals", function()
     check(run(FLAGS, { line = "sleep 0.2 | $p 2>&1" }).stdout)
-    check(run(FLAGS, { line = "sleep 0.2 | socat -t0 - EXEC:'$p',stderr" }).stdout)
+    check(run(FLAGS, { line = "sleep 0.2 | socat -t30 - EXEC:'$p',stderr" }).stdout)
     check((in_terminal(FLAGS, "$p", "")))
   end)
 

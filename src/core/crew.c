@@ -126,6 +126,7 @@ static void *thread_main(void *argument) {
         is_fine = job->type->run(job, context);
         pthread_mutex_lock(&crew->lock);
         job->thread = NULL;
+        if (job->type->settle) job->type->settle(job, context);
         give_back(crew, job);
     }
     if (thread->called) crew->calling = thread->called = false;
@@ -323,9 +324,9 @@ bool job_abandon(struct job *job) {
 static void end_threads(struct crew *crew) {
     for (struct list *at = crew->threads.next; at != &crew->threads; at = at->next) {
         struct crew_thread *thread = container_of(at, struct crew_thread, link);
-        if (thread->gone) continue;
         thread->awaited = true;
         crew->runtime->expected++;
+        if (thread->gone) continue; /* its letter is there already */
         mailbox_count_work(1);
         list_unlink(&thread->waiting);
         pthread_cond_signal(&thread->wake);
@@ -333,8 +334,11 @@ static void end_threads(struct crew *crew) {
 }
 
 void crew_end(struct crew *crew, void (*on_end)(void *ctx), void *ctx) {
-    while (!list_empty(&crew->jobs)) /* they leave it on this thread alone */
-        job_leave(container_of(crew->jobs.next, struct job, sibling));
+    while (!list_empty(&crew->jobs)) { /* this thread alone takes them out */
+        struct job *job = container_of(crew->jobs.next, struct job, sibling);
+        if (job->type->drop) job->type->drop(job);
+        job_leave(job);
+    }
     pthread_mutex_lock(&crew->lock);
     crew->on_end = on_end;
     crew->ctx = ctx;
@@ -348,6 +352,14 @@ void crew_release(struct crew *crew) {
     pthread_mutex_lock(&crew->lock);
     crew->on_end = NULL;
     drop(crew);
+}
+
+bool crew_is_ending(const struct crew *crew) {
+    return crew->ending;
+}
+
+struct runtime *runtime_of_crew(const struct crew *crew) {
+    return crew->runtime;
 }
 
 unsigned crew_max(const struct crew *crew) {

@@ -81,7 +81,7 @@ struct stream {
         uv_tcp_t tcp;
         uv_pipe_t pipe;
         uv_poll_t poll;
-        uv_idle_t idle; /* of a transport without a handle of libuv's: it never starts */
+        uv_idle_t idle; /* of transports that libuv has no handle for */
     } uv;
     union { /* connects, then writes, then shuts down: never two at once */
         uv_connect_t connect;
