@@ -24,7 +24,7 @@ local INTERNAL = { awaitables = true, loader = true, race = true, server = true,
 -- C modules that are public: those in Lua are found.
 local MODULES = {
   "child", "dns", "errors", "fs", "net", "pipe", "process", "signal",
-  "tcp", "testing", "udp", "unix",
+  "stdio", "tcp", "testing", "udp", "unix",
 }
 
 -- ---- what is called
