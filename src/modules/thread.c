@@ -272,6 +272,7 @@ static int job_done(lua_State *L, lilac_wait *wait) {
     if (!job->outcome || (is_cancelled && ending != ENDED_RAISED)) {
         finish(job);
         if (is_cancelled) return task_raise_cancellation(L, task, 0);
+        if (ending == ENDED_RETURNED) return 0;
         if (ending == ENDED_EXITED) return exit_with(L, exit_code);
         return luaL_error(L, "not enough memory in the thread");
     }

@@ -576,8 +576,12 @@ static struct parcel *finish(struct packer *p, int count) {
 }
 
 struct parcel *transfer_pack(lua_State *L, int first, int count, const struct wording *wording) {
-    struct packer p = {.L = L, .wording = wording, .room = FIRST_SIZE};
+    struct packer p;
+    memset(&p, 0, offsetof(struct packer, first_bytes));
     luaL_checkstack(L, LUA_MINSTACK, "transfer");
+    p.L = L;
+    p.wording = wording;
+    p.room = FIRST_SIZE;
     p.first = lua_absindex(L, first);
     p.bytes = p.first_bytes;
     p.attachments = p.first_attachments;
