@@ -3,7 +3,7 @@
 #   make demo      what lilac does, from a fresh clone     make            build/lilac, build/lilac.so
 #   make test      the specs                               make install    PREFIX=/usr/local DESTDIR=
 #   make check     format, lint, warnings as errors        make bench      BENCH=name: one of them
-#   make asan tsan stress valgrind tidy                    harder tests
+#   make asan tsan stress load valgrind tidy               harder tests
 #
 # SPEC=spec/core/task_spec.lua limits a test to some specs, BUSTED_FLAGS= goes to busted, V=1 shows
 # the commands of the build.
@@ -147,7 +147,7 @@ export UBSAN_OPTIONS ?= print_stacktrace=1
 
 export TSAN_OPTIONS  ?= second_deadlock_stack=1:halt_on_error=1
 
-.PHONY: test specs asan tsan stress valgrind
+.PHONY: test specs asan tsan stress load valgrind
 test: deps
 	@$(MAKE) --no-print-directory specs
 
@@ -177,6 +177,11 @@ stress: all
 	@echo "stress: SEED=$(seed)"
 	LILAC_STRESS=1 LILAC_SHUFFLE=$(seed) LILAC=$(abspath $(BIN)) $(BUSTED_RUN) || \
 	    { echo "stress: failed with SEED=$(seed)"; exit 1; }
+
+# A GiB through streams of every kind.
+load: all
+	LILAC_LOAD=1 LILAC=$(abspath $(BIN)) $(BIN) $(BUSTED) --ignore-lua $(BUSTED_FLAGS) \
+	    spec/modules/transports_spec.lua
 
 valgrind:
 	@$(MAKE) --no-print-directory FLAVOUR=debug valgrind-specs

@@ -48,6 +48,7 @@ end
 
 -- What follows the interpreter; nil if the workload has no such contender.
 local function program_of(workload, contender)
+  if workload.without and workload.without[contender.name] then return nil end
   if workload.commands then return workload.commands[contender.name] end
   local path = "bench/" .. workload.folder .. "/" .. contender.file
   local program = path:gsub("^(.*)%.c$", "build/%1")

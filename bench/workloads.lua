@@ -5,6 +5,7 @@
 --   argument       the second argument
 --   repeats        many short rounds instead of a few long ones; peers join every so many
 --   driver         the C program that starts and measures the others, where they cannot do so
+--   without        the contenders that cannot do it
 --   commands       what follows the interpreter, by contender, where that is no file there
 --   metrics        unit: the key under which a program prints its number; per: of what;
 --                  of, ratio: lilac's number is at most `ratio` times that of the contender `of`;
@@ -48,7 +49,17 @@ local function echo(bytes, ratio)
   return {
     name = "echo-" .. bytes, folder = "echo",
     title = "TCP echo server, 50 connections, messages of " .. bytes .. " bytes",
-    count = 50000, peer_count = 50000, argument = bytes, driver = "client", repeats = 4,
+    count = 50000, peer_count = 50000, argument = bytes .. " tcp", driver = "client", repeats = 4,
+    metrics = {{unit = "us", per = "message", of = "limit", ratio = ratio}},
+  }
+end
+
+local function echo_unix(bytes, ratio)
+  return {
+    name = "echo-unix-" .. bytes, folder = "echo", without = {copas = true},
+    title = "Unix-socket echo server, 50 connections, messages of " .. bytes .. " bytes",
+    count = 50000, peer_count = 50000, driver = "client", repeats = 4,
+    argument = bytes .. " /tmp/lilac-bench-echo.sock",
     metrics = {{unit = "us", per = "message", of = "limit", ratio = ratio}},
   }
 end
@@ -84,6 +95,9 @@ return {
   echo(64, 1.08),
   echo(1024, 1.12),
   echo(16384, 1.3),
+  echo_unix(64, 1.15),
+  echo_unix(1024, 1.15),
+  echo_unix(16384, 1.3),
   {
     name = "startup", folder = "startup", title = "an empty program, from spawn to exit",
     count = 200, peer_count = 20, driver = "spawn",

@@ -79,9 +79,11 @@ describe("docs/reference.md", function()
   it("names every method", function()
     local listener <close> = lilac.net.listen("127.0.0.1", 0)
     local stream <close> = lilac.net.connect("127.0.0.1", listener.port)
+    local socket <close> = lilac.net.udp()
     local timer <close> = lilac.timeout(nil)
     local group <close> = lilac.TaskGroup()
     local handle = lilac.call_soon(function() end)
+    names(select(2, debug.getupvalue(getmetatable(socket).__index, 1)))
     for _, object in ipairs { listener, stream, timer, group, handle, lilac.Future(), lilac.Event(),
       lilac.Lock(), lilac.Semaphore(), lilac.Condition(), lilac.Barrier(1), lilac.Queue(),
       lilac.ContextVar "x" } do

@@ -84,6 +84,12 @@ dune
 ember
 requests: 2
 ]],
+  unix_rpc = [[
+upper lilac	ok	LILAC
+sleep well	error	number expected, got well
+wake up	error	no procedure wake
+sleep 0.1	ok	slept 0.1 s
+]],
   generator = [[
 3
 2
@@ -135,6 +141,17 @@ false	TimeoutError: wait_for(0.05) at examples/timeouts.lua:32 expired
 true
 false	TimeoutError: timeout(0.05) at examples/timeouts.lua:37 expired
 false	TimeoutError: timeout(0.05) at examples/timeouts.lua:43 expired
+]],
+  udp_echo = [[
+HELLO
+WORLD
+BYE
+6 datagrams for 3 answers
+]],
+  discovery = [[
+printer is here
+scanner is here
+toaster is here
 ]],
   taskgroup = [[
 both are under way

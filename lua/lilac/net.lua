@@ -7,6 +7,7 @@ local dns = require "lilac.dns"
 local race = require "lilac.race"
 local server = require "lilac.server"
 local tcp = require "lilac.tcp"
+local udp = require "lilac.udp"
 local unix = require "lilac.unix"
 
 local FIRST_PAUSE, LAST_PAUSE = 0.001, 0.1 -- seconds, while a backlog is full
@@ -117,6 +118,8 @@ function net.connect(host, port, options)
   end
   return stream
 end
+
+net.udp = udp.open
 
 --- A machine without IPv6 may still resolve to an IPv6 address.
 local function is_unavailable(err)

@@ -252,7 +252,7 @@ describe("net.serve", function()
     refused("bad argument #3 to 'serve' %(function expected, got nil%)", nil, 0)
     refused("bad argument #4 to 'serve' %(unknown option 'tls'; known: backlog, .*max_connections",
       nil, 0, echo, { tls = {} })
-    for _, grace in ipairs { -1, {} } do
+    for _, grace in ipairs { 0 / 0, "1", {} } do
       refused("option 'grace': number of seconds expected, got ", nil, 0, echo,
         { grace = grace })
     end

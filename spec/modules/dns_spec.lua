@@ -76,7 +76,8 @@ describe("dns.getnameinfo", function()
   it("finds the names of an address and a port", function()
     local host, service = dns.getnameinfo("127.0.0.1", 80)
     assert.equal("localhost", host)
-    assert.equal("http", service)
+    local named = io.open "/etc/services" -- comes with another package
+    assert.equal(named and "http" or "80", service)
   end)
 
   it("can be cancelled while it waits", function()
@@ -127,6 +128,7 @@ describe("a resolver that hangs", function()
       local server = lilac.net.serve("127.0.0.1", 0, function() end)
       for _ = 1, 20 do lilac.net.connect("127.0.0.1", server.port):close() end
       server:close()
+      for _ = 1, 20 do assert(#lilac.fs.read_file "Makefile" > 0) end
       print(dns.getaddrinfo("127.0.0.1", 80)[1].address)
       assert(#dns.getaddrinfo("localhost", 80) > 0)
       local file <close> = lilac.fs.open(arg[0])

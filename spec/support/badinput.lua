@@ -20,6 +20,11 @@ local CHUNK = 250    -- calls that run at once
 local INTERNAL = { awaitables = true, loader = true, race = true, server = true, start = true,
   thread_map = true }
 
+-- C modules that are public: those in Lua are found.
+local MODULES = {
+  "child", "dns", "errors", "net", "pipe", "process", "signal", "tcp", "testing", "udp", "unix",
+}
+
 -- ---- what is called
 -- ------------------------------------------------------------------------------
 
@@ -56,11 +61,15 @@ end)
 classes["Listener"] = function() return tcp.listen("127.0.0.1", 0) end
 classes["Stream"] = function() return net.connect("127.0.0.1", server.port) end
 classes["Stream reading"] = function() return (lilac.pipe.pair()) end
+classes["Stream in memory"] = function() return (lilac.testing.stream_pair()) end
 classes["Stream writing"] = function() return (select(2, lilac.pipe.pair())) end
 classes["Listener unix"] = function() return net.listen_unix("@lilac" .. math.random(1 << 40)) end
 classes["Server"] = function() return net.serve("127.0.0.1", 0, noop) end
+classes["Socket"] = function() return net.udp { host = "127.0.0.1" } end
 classes["SignalHandle"] = function() return lilac.signal.handle("URG", noop) end
 classes["SignalIterator"] = function() return (lilac.signal.iter "URG") end
+classes["Child"] = function() return (lilac.child.spawn { "true" }) end
+classes["Process"] = function() return lilac.process.spawn { "true" } end
 classes["Stream closed"] = function()
   local stream = net.connect("127.0.0.1", server.port)
   stream:close()
@@ -99,7 +108,7 @@ local function add_targets()
     local name = file:match "^(.*)%.lua$"
     if name and not INTERNAL[name] then local _ = lilac[name] end
   end
-  for _, name in ipairs { "net", "dns", "pipe", "signal", "tcp", "unix", "errors" } do
+  for _, name in ipairs(MODULES) do
     add_functions(name .. ".", lilac[name])
   end
   local public = {}
@@ -121,10 +130,14 @@ end
 -- ---- with what
 -- -----------------------------------------------------------------------------------
 
-local OPTIONS = { "timeout", "return_when", "return_exceptions", "cancel_on_error", "interrupt",
-  "attempts", "delay", "backoff", "jitter", "max_delay", "on", "limit", "backlog", "nodelay",
-  "keepalive", "max_connections", "reuse_port", "grace", "mode", "local_addr", "family",
-  "passive", "happy_eyeballs_delay", "nonsense" }
+local OPTIONS = {
+  "attempts", "backlog", "backoff", "broadcast", "cancel_on_error", "capture", "check", "cwd",
+  "delay", "detached", "env", "family", "grace", "group", "happy_eyeballs_delay", "host",
+  "input", "interrupt", "ipv6_only", "jitter", "keepalive", "kept", "limit", "local_addr",
+  "max_connections", "max_delay", "mode", "multicast_interface", "nodelay", "on", "passive",
+  "port", "queue", "return_exceptions", "return_when", "reuse_port", "shell", "stderr", "stdin",
+  "timeout", "ttl", "nonsense",
+}
 
 local HUGE = ("x"):rep(1000000)
 local NIL = {}

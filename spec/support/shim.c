@@ -30,14 +30,14 @@ int getaddrinfo(const char *node, const char *service, const struct addrinfo *hi
     return next("127.0.0.9", service, hints, result);
 }
 
-/* The first $SHIM_FULL datagrams find no room. */
+/* The first $SHIM_FULL times a datagram that begins with "late" finds no room. */
 ssize_t sendto(int fd, const void *bytes, size_t size, int flags, const struct sockaddr *to,
                socklen_t to_size) {
     static long sent;
     ssize_t (*next)(int, const void *, size_t, int, const struct sockaddr *, socklen_t);
     *(void **)&next = dlsym(RTLD_NEXT, "sendto");
     const char *full = getenv("SHIM_FULL");
-    if (full && sent++ < strtol(full, NULL, 10)) {
+    if (full && size >= 4 && memcmp(bytes, "late", 4) == 0 && sent++ < strtol(full, NULL, 10)) {
         errno = EAGAIN;
         return -1;
     }

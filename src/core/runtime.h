@@ -70,7 +70,8 @@ struct runtime {
     struct clock clock;
     struct runtime_options options;
 
-    struct waitq ready; /* own waits of tasks, and callbacks (no task) */
+    struct waitq ready;    /* own waits of tasks, and callbacks (no task) */
+    struct waitq settlers; /* who waits until nothing else is ready */
     struct task *current;
     struct task *main;
     lua_State *volatile running; /* the Lua state that executes now; NULL in the scheduler */

@@ -26,6 +26,22 @@ int address_port(const union address *address) {
     return ntohs(address->any.sa_family == AF_INET6 ? address->v6.sin6_port : address->v4.sin_port);
 }
 
+union address address_map(const union address *address, int family) {
+    if (family != AF_INET6 || address->any.sa_family != AF_INET) return *address;
+    union address mapped = {.v6 = {.sin6_family = AF_INET6, .sin6_port = address->v4.sin_port}};
+    memset(mapped.v6.sin6_addr.s6_addr + 10, 0xff, 2);
+    memcpy(mapped.v6.sin6_addr.s6_addr + 12, &address->v4.sin_addr, 4);
+    return mapped;
+}
+
+union address address_unmap(const union address *address) {
+    if (address->any.sa_family != AF_INET6 || !IN6_IS_ADDR_V4MAPPED(&address->v6.sin6_addr))
+        return *address;
+    union address plain = {.v4 = {.sin_family = AF_INET, .sin_port = address->v6.sin6_port}};
+    memcpy(&plain.v4.sin_addr, address->v6.sin6_addr.s6_addr + 12, 4);
+    return plain;
+}
+
 /* Writes the host alone; a link-local address is none without its scope. */
 static void host_text(const union address *address, char *text, size_t size) {
     text[0] = '\0';

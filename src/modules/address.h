@@ -25,6 +25,12 @@ union address address_check(lua_State *L, int arg, int port);
 /* The number of bytes that the system calls want to hear. */
 socklen_t address_size(const union address *address);
 
+/* The address as a socket of that family takes it: an IPv6 one reaches IPv4 by mapped addresses. */
+union address address_map(const union address *address, int family);
+
+/* The reverse: a mapped address as people know it. */
+union address address_unmap(const union address *address);
+
 /* Writes "127.0.0.1:80" or "[::1]:80". */
 void address_text(const union address *address, char *text, size_t size);
 

@@ -24,7 +24,7 @@ enum {
 
 /* ---- the job --------------------------------------------------------------------------------- */
 
-static void run_read(struct job *job) {
+static void run_read(struct file_job *job) {
     char *bytes = job->data.block + job->data.start;
     ssize_t count;
     do {
@@ -36,7 +36,7 @@ static void run_read(struct job *job) {
 }
 
 static void read_over(struct file *file) {
-    struct job *job = file->job;
+    struct file_job *job = file->job;
     file->was_full = job->data.size == job->wanted;
     if (file->was_full && file->chunk < LAST_CHUNK) file->chunk *= 2;
     if (!file->is_stale) buffer_swap(&file->ahead, &job->data);
@@ -44,12 +44,12 @@ static void read_over(struct file *file) {
     file->is_stale = false;
 }
 
-static const struct job_type read_job = {
+static const struct file_job_type read_job = {
     .run = run_read, .over = read_over, .poll_events = UV_READABLE};
 
 /* Starts to read what follows on `received`. False: out of memory. */
 static bool read_start(struct file *file, size_t wanted) {
-    struct job *job = file->job;
+    struct file_job *job = file->job;
     char *block = malloc(HEADROOM + wanted);
     if (!block) return false;
     buffer_free(&job->data); /* writing leaves a small block */

@@ -39,6 +39,11 @@ struct stream_ops {
     /* The stream is about to be freed: frees what the transport owns (`own`). May be NULL. */
     void (*free)(struct stream *stream);
 
+    /* The descriptor, for a child process to have. When it is one of the process's own 0 to 2, both
+     * go on with it; else the stream is closed here. A libuv code when there is none. May be NULL:
+     * there never is. */
+    int (*descriptor)(const struct stream *stream);
+
     /* Push the address of an end; return the number of values. */
     int (*peername)(lua_State *L, struct stream *stream);
     int (*sockname)(lua_State *L, struct stream *stream);
@@ -76,6 +81,7 @@ struct stream {
         uv_tcp_t tcp;
         uv_pipe_t pipe;
         uv_tty_t tty;
+        uv_idle_t idle; /* of transports that libuv has no handle for */
     } uv;
     union { /* connects, then writes, then shuts down: never two at once */
         uv_connect_t connect;
@@ -139,5 +145,6 @@ int stream_uv_try_read(struct stream *stream, const char **bytes, size_t max);
 int stream_uv_try_write(struct stream *stream, const uv_buf_t *bufs, unsigned count);
 int stream_uv_write(struct stream *stream, const char *bytes, size_t size);
 int stream_uv_shutdown(struct stream *stream);
+int stream_uv_descriptor(const struct stream *stream);
 
 #endif
