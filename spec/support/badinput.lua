@@ -18,7 +18,7 @@ local CHUNK = 250    -- calls that run at once
 
 -- Parts of `lilac` that are for itself.
 local INTERNAL = { awaitables = true, loader = true, race = true, server = true, start = true,
-  thread_map = true }
+  thread_map = true, workers = true }
 
 -- C modules that are public: those in Lua are found.
 local MODULES = {
@@ -136,7 +136,7 @@ local OPTIONS = {
   "input", "interrupt", "ipv6_only", "jitter", "keepalive", "kept", "limit", "local_addr",
   "max_connections", "max_delay", "mode", "multicast_interface", "nodelay", "on", "passive",
   "port", "queue", "return_exceptions", "return_when", "reuse_port", "shell", "stderr", "stdin",
-  "timeout", "ttl", "nonsense",
+  "timeout", "ttl", "workers", "memory", "concurrency", "nonsense",
 }
 
 local HUGE = ("x"):rep(1000000)
