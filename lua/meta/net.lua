@@ -155,7 +155,7 @@ function Listener:close() end
 
 ---@class lilac.ServerOptions
 ---@field max_connections? integer more than these wait in the backlog; default no limit
----@field tls? lilac.TLSContext|lilac.TLSOptions speak TLS; the handshake is the task's of the handler
+---@field tls? lilac.TLSContext|lilac.TLSOptions speak TLS, before the handler
 ---@field grace? number how long connections may go on after `close`, in seconds, before their
 --- handlers are cancelled; default no limit, and no time when an error leaves the server's scope
 
