@@ -51,7 +51,12 @@ local function part(options, complain)
   return context, connection
 end
 
-local function check_connection(connection, complain)
+local function check_connection(connection, given, complain)
+  if given.server_side ~= nil and connection.server_side ~= nil then
+    complain("option 'server_side' is fixed here")
+  end
+  connection.server_side = connection.server_side or given.server_side
+  connection.server_hostname = connection.server_hostname or given.server_hostname
   if connection.context ~= nil and not is_context(connection.context) then
     complain("option 'context': Context expected, got %s", type(connection.context))
   end
@@ -62,29 +67,28 @@ local function check_connection(connection, complain)
 end
 
 --- Makes what the value of an option `tls` asks for: a function that shakes hands on a stream and
---- returns it. `fixed` are options that are not the user's to set. Reads the files, once.
+--- returns it. Reads the files, once.
 ---@async
 ---@param options true|lilac.TLSContext|lilac.StartTLSOptions
----@param fixed { server_side: boolean?, server_hostname: string? }
+---@param given { server_side: boolean, server_hostname: string? } what the caller knows better
 ---@param complain fun(format: string, ...) raises an argument error
 ---@return async fun(stream: lilac.Stream): lilac.Stream
-function start_tls.prepare(options, fixed, complain)
+function start_tls.prepare(options, given, complain)
   if is_context(options) then options = { context = options } end
   if options == true then options = {} end
   if type(options) ~= "table" then
     complain("true, Context or table of options expected, got %s", type(options))
   end
   local own, connection = part(options, complain)
-  check_connection(connection, complain)
-  for name, value in pairs(fixed) do
-    if connection[name] == nil then connection[name] = value end
-  end
+  check_connection(connection, given, complain)
   if own and connection.context then
     complain("option '%s' is one of the Context", (next(own)))
   end
   local context = connection.context or own and tls.context(own) or default_context()
   if connection.server_side and not context:serves() then
     complain("a server needs a certificate: option 'cert'")
+  elseif connection.server_side and connection.server_hostname then
+    complain("option 'server_hostname' is for clients")
   end
   local timeout = connection.handshake_timeout or HANDSHAKE_TIMEOUT
   local rest = {

@@ -1,7 +1,9 @@
 local lilac = require "lilac"
 local tcp = require "lilac.tcp"
+local net = require "lilac.net"
 local start_tls = require "lilac.start_tls"
 local certificates = require "spec.support.certificates"
+local background = require "spec.support.background"
 local raises = require "spec.support.raises"
 
 local made = certificates()
@@ -88,10 +90,151 @@ describe("Stream:start_tls", function()
   end)
 end)
 
+describe("lilac.net with tls", function()
+  local reports
+
+  before_each(function()
+    reports = {}
+    lilac.set_exception_handler(function(context) reports[#reports + 1] = context end)
+  end)
+
+  after_each(function() lilac.set_exception_handler(nil) end)
+
+  local function echo(stream)
+    for line in stream:lines() do stream:write(line, "\n") end
+  end
+
+  local function serve(options, handler)
+    options.cert, options.key = options.cert or cert, options.key or key
+    return net.serve("127.0.0.1", 0, handler or echo, { tls = options })
+  end
+
+  local function report()
+    for _ = 1, 1000 do
+      if reports[1] then return table.remove(reports, 1) end
+      lilac.sleep(0.001)
+    end
+  end
+
+  it("connects to servers, and serves", function()
+    local server <close> = serve { alpn = { "echo" } }
+    for _, options in ipairs { { ca = made.ca, alpn = { "echo" } },
+      lilac.tls.context { ca = made.ca, alpn = { "echo" } } } do
+      local stream <close> = net.connect("localhost", server.port, { tls = options })
+      stream:write "hello\n"
+      assert.equal("hello", stream:read())
+      assert.equal("echo", stream:tls_info().alpn)
+    end
+    assert.same({}, reports)
+  end)
+
+  it("works over Unix sockets", function()
+    local path = made:path "socket"
+    local server <close> = net.serve_unix(path, echo, { tls = { cert = cert, key = key } })
+    local stream <close> = net.connect_unix(server.path,
+      { tls = { ca = made.ca, server_hostname = "localhost" } })
+    stream:write "hello\n"
+    assert.equal("hello", stream:read())
+    assert.equal("integer", math.type((stream:peercred())))
+    local ok, err = pcall(net.connect_unix, server.path, { tls = true })
+    assert.is_false(ok)
+    assert.matches("option 'server_hostname' expected", err)
+    assert.matches("the peer closed the connection", report().exception.message)
+  end)
+
+  it("is off for false", function()
+    local server <close> = net.serve("127.0.0.1", 0, echo, { tls = false })
+    local stream <close> = net.connect("localhost", server.port, { tls = false })
+    stream:write "hello\n"
+    assert.equal("hello", stream:read())
+    assert.is_nil(stream:tls_info())
+  end)
+
+  it("refuses a server that is another, naming the host that was asked for", function()
+    local server <close> = serve { cert = made:path "wrong.pem", key = made:path "wrong.key" }
+    local err = raises("TLSError", net.connect, "localhost", server.port,
+      { tls = { ca = made.ca } })
+    assert.matches("^handshake localhost %(127.0.0.1:%d+%): hostname mismatch", err.message)
+    local context = report()
+    assert.matches("^connection from 127.0.0.1:%d+: the handler failed$", context.message)
+    assert.matches("the peer says: bad certificate", context.exception.message)
+    local stream <close> = net.connect("localhost", server.port,
+      { tls = { ca = made.ca, server_hostname = "wrong.test" } })
+    stream:write "x\n"
+    assert.equal("x", stream:read())
+  end)
+
+  it("serves others while a client is silent or talks nonsense, and reports these", function()
+    local server <close> = serve { handshake_timeout = 0.05 }
+    local silent <close> = net.connect("127.0.0.1", server.port)
+    local mad <close> = net.connect("127.0.0.1", server.port)
+    mad:write "nonsense, and more than a record's head\n"
+    local stream <close> = net.connect("localhost", server.port, { tls = { ca = made.ca } })
+    stream:write "x\n"
+    assert.equal("x", stream:read())
+    assert.equal("WRONG_VERSION_NUMBER", report().exception.code)
+    assert.equal("TimeoutError", report().exception.name)
+    assert.equal("", silent:read "a")
+  end)
+
+  it("bounds connecting and the handshake together", function()
+    local listener <close> = net.listen("127.0.0.1", 0)
+    local err = raises("TimeoutError", net.connect, "localhost", listener.port,
+      { tls = true, timeout = 0.05 })
+    assert.matches("no connection within 0.05 s", err.message)
+  end)
+
+  it("reads the files before it listens or connects", function()
+    raises("FileNotFoundError", net.serve, "127.0.0.1", 0, echo,
+      { tls = { cert = "/nonexistent" } })
+    raises("FileNotFoundError", net.connect, "127.0.0.1", 1, { tls = { ca = "/nonexistent" } })
+  end)
+
+  it("serves curl, which verifies too", function()
+    local server <close> = serve({ alpn = { "http/1.1" } }, function(stream)
+      stream:read_until "\r\n\r\n"
+      stream:write "HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\nhello\n"
+    end)
+    local function curl(host, ca)
+      return background(("exec curl -sS --max-time 20 --noproxy * --cacert %s --resolve " ..
+        "%s:%d:127.0.0.1 https://%s:%d/"):format(ca, host, server.port, host, server.port))
+    end
+    local job <close> = curl("a.wild.test", made.ca)
+    assert.equal(0, job:wait(), job:errors())
+    assert.equal("hello\n", job:output())
+    local stranger <close> = curl("elsewhere.test", made.ca)
+    assert.equal(60, stranger:wait())
+    local distrustful <close> = curl("localhost", made.other_ca)
+    assert.equal(60, distrustful:wait())
+    assert.matches("unknown ca", report().exception.message)
+  end)
+
+  it("checks its arguments", function()
+    local function wrong(pattern, fn, ...)
+      local ok, err = pcall(fn, ...)
+      assert.is_false(ok)
+      assert.matches(pattern, err)
+    end
+    wrong("^bad argument #3 to 'connect' %(option 'tls': true, Context or table of options " ..
+      "expected, got string%)$", net.connect, "127.0.0.1", 1, { tls = "yes" })
+    wrong("option 'tls': unknown option 'cafile'", net.connect, "127.0.0.1", 1,
+      { tls = { cafile = "x" } })
+    wrong("^bad argument #4 to 'serve' %(option 'tls': a server needs a certificate",
+      net.serve, nil, 0, echo, { tls = true })
+    wrong("option 'tls': option 'server_side' is fixed here", net.serve, nil, 0, echo,
+      { tls = { cert = cert, key = key, server_side = false } })
+    wrong("option 'tls': option 'server_side' is fixed here", net.connect, "127.0.0.1", 1,
+      { tls = { server_side = true } })
+    wrong("option 'server_hostname' is for clients", function()
+      serve { server_hostname = "x" }
+    end)
+  end)
+end)
+
 describe("start_tls.prepare", function()
-  it("does not let the fixed options be another's, but for the host of a client", function()
+  it("lets the user name another host than the caller", function()
     local shake_hands = start_tls.prepare({ server_hostname = "localhost", ca = made.ca },
-      { server_hostname = "127.0.0.2" }, error)
+      { server_side = false, server_hostname = "127.0.0.2" }, error)
     local listener <close> = tcp.listen("127.0.0.1", 0)
     local client <close> = tcp.connect("127.0.0.1", listener.port)
     local server <close> = listener:accept()
