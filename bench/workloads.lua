@@ -111,7 +111,7 @@ return {
   echo_unix(1024, 1.15),
   echo_unix(16384, 1.3),
   file("chunks", "a file of 1 GiB in the page cache, 64 KiB at a time", "MiB, us", 1024, 3),
-  file("lines", "a file of 256 MiB in the page cache, line by line", "line, ns", 256, 1.5),
+  file("lines", "a file of 256 MiB in the page cache, line by line", "line, ns", 256, 2),
   file("small", "50k files of 4 KiB, whole, 16 at a time", "file, us", 50000, 0.7),
   {
     name = "startup", folder = "startup", title = "an empty program, from spawn to exit",

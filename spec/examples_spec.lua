@@ -2,6 +2,7 @@
 
 local lilac = require "lilac"
 local background = require "spec.support.background"
+local folder = require "spec.support.folder"
 local run = require "spec.support.child"
 
 local LILAC = os.getenv "LILAC" or "build/lilac"
@@ -203,8 +204,28 @@ describe("examples", function()
     assert.equal(0, child.status)
   end)
 
+  it("tail.lua follows a file that grows, is replaced, and is cut", function()
+    local dir <close> = folder()
+    local path = dir:write("log", "one\ntwo\nthree\n")
+    local job <close> = background(("exec %s examples/tail.lua %s 2"):format(LILAC, path))
+    job:wait_for "^two\nthree\n"
+    local log <close> = io.open(path, "a")
+    log:write "four and":flush()
+    job:wait_for "three\nfour and"
+    log:write " a half\n":flush()
+    job:wait_for "four and a half\n"
+    log:write "the last\n":flush()
+    os.rename(dir:write("new", "a new one\n"), path)
+    job:wait_for "the last\na new one\n"
+    dir:write("log", "cut\n")
+    job:wait_for "a new one\ncut\n$"
+    job:kill "TERM"
+    assert.equal(128 + 15, job:wait())
+    assert.equal("", job:errors())
+  end)
+
   it("are all tested", function()
-    local others = { chat = true, deadlock = true, shutdown = true }
+    local others = { tail = true, chat = true, deadlock = true, shutdown = true }
     local pipe = assert(io.popen "ls examples")
     for file in pipe:lines() do
       local name = file:match "^(.+)%.lua$"
