@@ -99,6 +99,11 @@ return {
   echo_unix(1024, 1.15),
   echo_unix(16384, 1.3),
   {
+    name = "process", folder = "process", title = "start and wait for 1000 processes, 8 at a time",
+    count = 1000, peer_count = 1000,
+    metrics = {{unit = "us", per = "process, wall time", of = "limit", ratio = 1.1}},
+  },
+  {
     name = "startup", folder = "startup", title = "an empty program, from spawn to exit",
     count = 200, peer_count = 20, driver = "spawn",
     commands = {
