@@ -114,6 +114,11 @@ return {
   file("lines", "a file of 256 MiB in the page cache, line by line", "line, ns", 256, 2),
   file("small", "50k files of 4 KiB, whole, 16 at a time", "file, us", 50000, 0.7),
   {
+    name = "process", folder = "process", title = "start and wait for 1000 processes, 8 at a time",
+    count = 1000, peer_count = 1000,
+    metrics = {{unit = "us", per = "process, wall time", of = "limit", ratio = 1.1}},
+  },
+  {
     name = "startup", folder = "startup", title = "an empty program, from spawn to exit",
     count = 200, peer_count = 20, driver = "spawn",
     commands = {

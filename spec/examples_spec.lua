@@ -154,6 +154,9 @@ printer is here
 scanner is here
 toaster is here
 ]],
+  parallel_gzip = [[
+8 files, up to 3 at a time, 53 MB less
+]],
   taskgroup = [[
 both are under way
 check is done
@@ -224,8 +227,21 @@ describe("examples", function()
     assert.equal("", job:errors())
   end)
 
+  it("filter.lua answers all lines in their order, and ends quietly when nobody reads", function()
+    local input, output = {}, {}
+    for i = 1, 40 do
+      local word = ("x"):rep(i % 7 + 1)
+      input[i] = word .. "\n"
+      output[i] = ("%s has %d letters\n"):format(word:upper(), #word)
+    end
+    local result = lilac.process.run { LILAC, "examples/filter.lua", input = table.concat(input) }
+    assert.same({ code = 0, stdout = table.concat(output), stderr = "" }, result)
+    result = lilac.process.run { "yes | $1 examples/filter.lua | head -n 2", LILAC, shell = true }
+    assert.same({ code = 0, stdout = ("Y has 1 letters\n"):rep(2), stderr = "" }, result)
+  end)
+
   it("are all tested", function()
-    local others = { tail = true, chat = true, deadlock = true, shutdown = true }
+    local others = { chat = true, deadlock = true, filter = true, shutdown = true, tail = true }
     local pipe = assert(io.popen "ls examples")
     for file in pipe:lines() do
       local name = file:match "^(.+)%.lua$"

@@ -15,9 +15,9 @@
 --- however slow the reader. When nobody reads stdout any more, the program ends by SIGPIPE, as any
 --- filter; with a handler for SIGPIPE writing raises BrokenPipeError.
 ---
---- `close` closes the Stream, and leaves descriptors 0 to 2 to `print`, `io` and children;
---- `shutdown` ends stdout or stderr for the reader: the descriptor fails from then on as a closed
---- one.
+--- `close` closes the Stream, and leaves descriptors 0 to 2 to `print`, `io` and children; who asks
+--- for it again gets another Stream. `shutdown` ends stdout or stderr for the reader: the
+--- descriptor fails from then on as a closed one.
 ---@class lilac.stdio
 ---@field stdin lilac.Stream
 ---@field stdout lilac.Stream
@@ -34,7 +34,8 @@ function Stream:isatty() end
 --- Sets the mode of the terminal. "raw": keys come as they are typed, Ctrl-C is one of them, and
 --- nothing is echoed. "cbreak": the same, but Ctrl-C, Ctrl-Z and Ctrl-\ are signals. "normal": as
 --- it was found; that is back when the Stream is closed and at the end of the process, by an error
---- or signal too (but SIGKILL).
+--- or signal too (but SIGKILL). After Ctrl-Z the shell has changed it: a program that goes on by
+--- SIGCONT sets it again.
 ---
 --- Raises: OSError (ENOTTY) where it is no terminal.
 ---@param mode "normal"|"cbreak"|"raw"

@@ -174,6 +174,19 @@ describe("process.run", function()
     eventually(function() return children() == 0 end)
   end)
 
+  it("starts nothing where nobody can wait", function()
+    local before = children()
+    local future = lilac.Future()
+    lilac.call_soon(function() future:set_result(select(2, pcall(run, { "sleep", 99 }))) end)
+    assert.matches("wait: cannot await in a callback", future:await().message)
+    local task = lilac.create_task(function()
+      lilac.current_task():cancel()
+      run { "sleep", 99 }
+    end)
+    raises("CancelledError", task.await, task)
+    assert.equal(before, children())
+  end)
+
   it("runs many at once", function()
     local calls = {}
     for i = 1, 50 do calls[i] = function() return run { "echo", i }.stdout end end

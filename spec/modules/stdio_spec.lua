@@ -226,6 +226,15 @@ describe("stdio.stdout and stdio.stderr", function()
     assert.equal("a\n", one.stdout:read "a") -- though it goes on
   end)
 
+  it("are made anew when they were closed", function()
+    local result = run [[
+      stdout:write "a\n"
+      stdout:close()
+      print(pcall(stdout.write, stdout, "b"))
+      stdio.stdout:write "c\n"]]
+    assert.equal("a\nfalse\tClosedError: write: the Stream is closed\nc\n", result.stdout)
+  end)
+
   it("are made once, and there are no others", function()
     assert.equal("true\tnil\tStream (stdout)",
       run("print(stdio.stdout == stdout, stdio.stdlog, (tostring(stdout):gsub(':.*', '')))")

@@ -19,21 +19,25 @@ static bool can_be_polled(int fd) {
     return S_ISFIFO(type.st_mode) || S_ISSOCK(type.st_mode) || isatty(fd);
 }
 
-/* __index of the module. */
+/* __index of the module. Upvalue 1 holds the streams by name; one that is closed is made anew. */
 static int stdio_open(lua_State *L) {
     const char *name = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";
-    for (int number = 0; names[number]; number++) {
-        if (strcmp(name, names[number]) != 0) continue;
-        if (can_be_polled(number))
-            standard_poll_new(L, number);
-        else
-            standard_file_new(L, number);
-        lua_pushvalue(L, 2);
-        lua_pushvalue(L, -2);
-        lua_rawset(L, 1);
+    int number = 0;
+    while (names[number] && strcmp(name, names[number]) != 0)
+        number++;
+    if (!names[number]) return 0;
+    lua_settop(L, 2);
+    lua_pushvalue(L, 2);
+    if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNIL && lilac_handle_test(L, 3, &stream_type))
         return 1;
-    }
-    return 0;
+    if (can_be_polled(number))
+        standard_poll_new(L, number);
+    else
+        standard_file_new(L, number);
+    lua_pushvalue(L, 2);
+    lua_pushvalue(L, -2);
+    lua_rawset(L, lua_upvalueindex(1));
+    return 1;
 }
 
 /* ---- terminals ------------------------------------------------------------------------------- */
@@ -88,7 +92,8 @@ int luaopen_lilac_stdio(lua_State *L) {
     luaL_setfuncs(L, methods, 0);
     lua_newtable(L);
     lua_createtable(L, 0, 1);
-    lua_pushcfunction(L, stdio_open);
+    lua_newtable(L);
+    lua_pushcclosure(L, stdio_open, 1);
     lua_setfield(L, -2, "__index");
     lua_setmetatable(L, -2);
     return 1;
