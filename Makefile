@@ -3,7 +3,7 @@
 #   make demo      what lilac does, from a fresh clone     make            build/lilac, build/lilac.so
 #   make test      the specs                               make install    PREFIX=/usr/local DESTDIR=
 #   make check     format, lint, warnings as errors        make bench      BENCH=name: one of them
-#   make asan stress valgrind tidy                         harder tests
+#   make asan stress valgrind load tidy                    harder tests
 #
 # SPEC=spec/core/task_spec.lua limits a test to some specs, BUSTED_FLAGS= goes to busted, V=1 shows
 # the commands of the build.
@@ -144,7 +144,7 @@ SEED      ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 export ASAN_OPTIONS  ?= detect_leaks=1:detect_stack_use_after_return=1
 export UBSAN_OPTIONS ?= print_stacktrace=1
 
-.PHONY: test specs asan stress valgrind
+.PHONY: test specs asan stress valgrind load
 test: deps
 	@$(MAKE) --no-print-directory specs
 
@@ -166,6 +166,11 @@ stress: all
 	@echo "stress: SEED=$(seed)"
 	LILAC_STRESS=1 LILAC_SHUFFLE=$(seed) LILAC=$(abspath $(BIN)) $(BUSTED_RUN) || \
 	    { echo "stress: failed with SEED=$(seed)"; exit 1; }
+
+# The crowds of the specs of faults, at full size: 10,000 connections at once.
+load: all
+	ulimit -n $$(ulimit -Hn) && LILAC_LOAD=10000 LILAC=$(abspath $(BIN)) $(BIN) $(BUSTED) \
+	    --ignore-lua $(BUSTED_FLAGS) spec/core/faults_spec.lua
 
 valgrind:
 	@$(MAKE) --no-print-directory FLAVOUR=debug valgrind-specs

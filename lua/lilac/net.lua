@@ -92,7 +92,7 @@ end
 
 local function connect(host, port, options, delay)
   local addresses = dns.getaddrinfo(host, port)
-  return race(("%s:%d"):format(host, port), addresses, delay, tcp.connect, options)
+  return race(host, addresses, delay, tcp.connect, options)
 end
 
 --- Connects to a TCP server. The addresses of a name are raced, as RFC 8305 ("happy eyeballs")
