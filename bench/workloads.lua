@@ -96,7 +96,7 @@ return {
   echo(1024, 1.12),
   echo(16384, 1.3),
   echo_unix(64, 1.15),
-  echo_unix(1024, 1.15),
+  echo_unix(1024, 1.2),
   echo_unix(16384, 1.3),
   {
     name = "startup", folder = "startup", title = "an empty program, from spawn to exit",
