@@ -24,14 +24,15 @@ static const luaL_Reg modules[] = {
     {"lilac.pipe", luaopen_lilac_pipe},
     {"lilac.scandir", luaopen_lilac_scandir},
     {"lilac.signal", luaopen_lilac_signal},
+    {"lilac.stdio", luaopen_lilac_stdio},
     {"lilac.tcp", luaopen_lilac_tcp},
     {"lilac.testing", luaopen_lilac_testing},
+    {"lilac.tls", luaopen_lilac_tls},
     {"lilac.udp", luaopen_lilac_udp},
     {"lilac.unix", luaopen_lilac_unix},
     {"lilac.watch", luaopen_lilac_watch},
     {NULL, NULL},
 };
-/* clang-format on */
 
 bool builtin_load(lua_State *L, const char *name) {
     for (const luaL_Reg *module = modules; module->name; module++) {
