@@ -9,6 +9,7 @@ local server = require "lilac.server"
 local tcp = require "lilac.tcp"
 local udp = require "lilac.udp"
 local unix = require "lilac.unix"
+local workers = require "lilac.workers"
 
 local FIRST_PAUSE, LAST_PAUSE = 0.001, 0.1 -- seconds, while a backlog is full
 local PORT_TRIES = 8 -- to find one that is free on all addresses
@@ -20,6 +21,7 @@ local RACE_OPTIONS = { "timeout", "happy_eyeballs_delay", "tls" }
 local LISTEN_OPTIONS = { "backlog", "reuse_port", table.unpack(CONNECTION_OPTIONS) }
 local UNIX_LISTEN_OPTIONS = { "backlog", "limit", "mode" }
 local SERVE_OPTIONS = { "max_connections", "grace", "tls" }
+local SERVE_TCP_OPTIONS = { "workers", table.unpack(SERVE_OPTIONS) }
 
 local net = {}
 
@@ -177,6 +179,7 @@ end
 --- Listens on every address of a host. A port that was free on the first one may be taken on the
 --- next.
 local function listen(host, port, options, most)
+  if workers.count and options.reuse_port == nil then options.reuse_port = true end
   local addresses = dns.getaddrinfo(host, port, { passive = true })
   for _ = 1, port == 0 and PORT_TRIES - 1 or 0 do
     local ok, result = pcall(listen_on, addresses, port, options, most)
@@ -258,6 +261,10 @@ end
 --- closed; leaving its scope closes it and waits for the handlers; when an error or a cancellation
 --- leaves the scope, it cancels them first, or with `grace` at the end of that time.
 ---
+--- With `workers` it serves on so many loops, each in a thread of its own, which share the port
+--- (SO_REUSEPORT). The handler travels there with its upvalues, as with `to_thread`: each worker
+--- has copies. A worker that fails is reported and started again.
+---
 --- Raises: DNSError; AddressInUseError, PermissionError and other children of OSError.
 ---@async
 ---@param host? string name or numeric address of an interface; nil for all
@@ -267,9 +274,17 @@ end
 ---@return lilac.Server
 function net.serve(host, port, handler, options)
   check_address("serve", host or "", port, 0)
-  local passed = check_options("serve", 4, options, LISTEN_OPTIONS, SERVE_OPTIONS)
+  local passed = check_options("serve", 4, options, LISTEN_OPTIONS, SERVE_TCP_OPTIONS)
   check_seconds("serve", 4, options, "grace")
   local own = check_server("serve", 3, handler, options)
+  if options and options.workers ~= nil then
+    local count = workers.number(options.workers)
+    if not count then
+      refuse(4, "serve", "option 'workers': number of threads, or 'auto', expected, got %s",
+        tostring(options.workers))
+    end
+    return workers.serve(count, host, port, handler, options)
+  end
   local secure = prepare_tls("serve", 4, options, { server_side = true })
   return server.start(listen(host, port, passed), serve_tls(secure, handler), own)
 end

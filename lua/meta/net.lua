@@ -160,6 +160,7 @@ function Listener:close() end
 --- handlers are cancelled; default no limit, and no time when an error leaves the server's scope
 
 ---@class lilac.ServeOptions : lilac.ListenOptions, lilac.ServerOptions
+---@field workers? integer|"auto" serve on so many loops, "auto": one per core; default: on this one
 
 ---@class lilac.ConnectUnixOptions
 ---@field timeout? number in seconds, for waiting while the backlog is full; default none

@@ -19,12 +19,13 @@ local CHUNK = 250    -- calls that run at once
 
 -- Parts of `lilac` that are for itself.
 local INTERNAL = { awaitables = true, loader = true, race = true, server = true, start = true,
-  thread_map = true }
+  thread_map = true, workers = true }
 
 -- C modules that are public: those in Lua are found.
 local MODULES = {
   "child", "dns", "errors", "fs", "net", "pipe", "process", "signal",
   "tcp", "tls", "testing", "udp", "unix",
+  "stdio", "tcp", "testing", "udp", "unix",
 }
 
 -- ---- what is called
@@ -157,6 +158,20 @@ local OPTIONS = {
   "passive", "password", "port", "prefix", "queue", "recursive", "return_exceptions",
   "return_when", "reuse_port", "server_hostname", "server_side", "shell", "sni", "stderr",
   "stdin", "suffix", "sync", "timeout", "tls", "ttl", "verify", "nonsense",
+  "append", "atomic", "attempts", "backlog", "backoff", "broadcast", "cancel_on_error",
+  "capture", "check", "cwd", "delay", "detached", "dir", "env", "exclusive", "exist_ok",
+  "family", "followlinks", "grace", "group", "happy_eyeballs_delay", "host", "input",
+  "interrupt", "ipv6_only", "jitter", "keepalive", "kept", "limit", "local_addr",
+  "max_connections", "max_delay", "mode", "multicast_interface", "nodelay", "on", "onerror",
+  "parents", "passive", "port", "prefix", "queue", "recursive", "return_exceptions",
+  "return_when", "reuse_port", "shell", "stderr", "stdin", "suffix", "sync", "timeout", "ttl",
+  "nonsense",
+  "attempts", "backlog", "backoff", "broadcast", "cancel_on_error", "capture", "check", "cwd",
+  "delay", "detached", "env", "family", "grace", "group", "happy_eyeballs_delay", "host",
+  "input", "interrupt", "ipv6_only", "jitter", "keepalive", "kept", "limit", "local_addr",
+  "max_connections", "max_delay", "mode", "multicast_interface", "nodelay", "on", "passive",
+  "port", "queue", "return_exceptions", "return_when", "reuse_port", "shell", "stderr", "stdin",
+  "timeout", "ttl", "workers", "memory", "concurrency", "nonsense",
 }
 
 local HUGE = ("x"):rep(1000000)

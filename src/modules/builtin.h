@@ -41,6 +41,7 @@ int luaopen_lilac_paths(lua_State *L);
 int luaopen_lilac_queue(lua_State *L);
 int luaopen_lilac_scandir(lua_State *L);
 int luaopen_lilac_signal(lua_State *L);
+int luaopen_lilac_stdio(lua_State *L);
 int luaopen_lilac_sync(lua_State *L);
 int luaopen_lilac_task(lua_State *L);
 int luaopen_lilac_tcp(lua_State *L);

@@ -82,7 +82,7 @@ struct stream {
         uv_stream_t stream;
         uv_tcp_t tcp;
         uv_pipe_t pipe;
-        uv_tty_t tty;
+        uv_poll_t poll;
         uv_idle_t idle; /* of transports that libuv has no handle for */
     } uv;
     union { /* connects, then writes, then shuts down: never two at once */
