@@ -23,9 +23,10 @@ VERSION := $(shell sed -n 's/^.define LILAC_VERSION "\(.*\)"/\1/p' src/lilac.h)
 
 # ---- what a Debian machine needs: to build, and to test -----------------------------------------
 
-BUILD_PACKAGES := gcc libc6-dev make pkg-config lua5.4 liblua5.4-dev libuv1-dev
+BUILD_PACKAGES := gcc libc6-dev make pkg-config lua5.4 liblua5.4-dev libuv1-dev \
+                  libssl-dev
 TEST_PACKAGES  := lua-busted lua-check clang-format netcat-openbsd socat lua-lpeg lua-cjson \
-                  lua-filesystem valgrind python3
+                  lua-filesystem valgrind python3 openssl curl
 
 # ---- Lua and libuv: static where they are, so that the binary stands alone ----------------------
 
@@ -34,7 +35,7 @@ LUA_PC  := $(firstword $(foreach n,lua5.4 lua-5.4 lua54,$(if $(call pc,--modvers
 LUA_A   := $(wildcard $(call pc,--variable=libdir $(LUA_PC))/liblua5.4.a)
 UV_DIR  := $(call pc,--variable=libdir libuv)
 UV_A    := $(firstword $(wildcard $(UV_DIR)/libuv_a.a $(UV_DIR)/libuv.a))
-PC_FLAGS := $(call pc,--cflags $(LUA_PC) libuv)
+PC_FLAGS := $(call pc,--cflags $(LUA_PC) libuv libssl)
 
 # Whole archives: a C module may call any function of the Lua API, and of libuv (lilac_loop), also
 # those that lilac does not call itself.
@@ -108,7 +109,7 @@ stamp = @mkdir -p $(@D); echo '$(subst ','\'',$(1))' | cmp -s - $@ || \
         echo '$(subst ','\'',$(1))' > $@
 
 $(TREE)/flags: FORCE
-	$(if $(and $(LUA_PC),$(UV_DIR)),,$(error Lua 5.4 or libuv is missing for pkg-config: make deps))
+	$(if $(and $(LUA_PC),$(UV_DIR),$(call pc,--modversion libssl)),,$(error Lua 5.4, libuv or OpenSSL is missing for pkg-config: make deps))
 	$(call stamp,$(COMPILE) $(LIBS))
 
 $(TREE)/sources: FORCE

@@ -15,6 +15,7 @@ end
 local contenders = {
   {name = "limit", file = "limit.c", interpreter = ""},
   {name = "lilac", file = "lilac.lua", probes = {"ls build/lilac"}},
+  {name = "stock io", file = "io.lua", probes = {"lua5.4 -e 'print \"lua5.4\"'"}},
   {
     name = "asyncio", file = "python.py",
     probes = {"python3 -c 'import asyncio, sys; asyncio.timeout; print(sys.executable)'"},

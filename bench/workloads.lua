@@ -64,6 +64,18 @@ local function echo_unix(bytes, ratio)
   }
 end
 
+-- The time on the wall as well: the pool reads while the program computes.
+local function file(kind, title, per, count, ratio)
+  return {
+    name = "file-" .. kind, folder = "file", title = title,
+    count = count, peer_count = count, argument = kind, driver = "files",
+    metrics = {
+      {unit = "wall", per = per, of = "limit", ratio = ratio},
+      {unit = "cpu", per = per, of = "limit"},
+    },
+  }
+end
+
 return {
   {
     name = "switch", folder = "switch", title = "two tasks, sleep(0), 2M switches in all",
@@ -98,6 +110,14 @@ return {
   echo_unix(64, 1.15),
   echo_unix(1024, 1.15),
   echo_unix(16384, 1.3),
+  file("chunks", "a file of 1 GiB in the page cache, 64 KiB at a time", "MiB, us", 1024, 3),
+  file("lines", "a file of 256 MiB in the page cache, line by line", "line, ns", 256, 2),
+  file("small", "50k files of 4 KiB, whole, 16 at a time", "file, us", 50000, 0.7),
+  {
+    name = "process", folder = "process", title = "start and wait for 1000 processes, 8 at a time",
+    count = 1000, peer_count = 1000,
+    metrics = {{unit = "us", per = "process, wall time", of = "limit", ratio = 1.1}},
+  },
   {
     name = "startup", folder = "startup", title = "an empty program, from spawn to exit",
     count = 200, peer_count = 20, driver = "spawn",

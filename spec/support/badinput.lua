@@ -5,7 +5,8 @@
 --
 -- Of all the calls each BATCHES-th function is taken from BATCH on, and a random SHARE (0 … 1) of
 -- its arguments. Prints the name of each function before it is called, so that a crash can be
--- told; what is wrong goes to stderr, and makes the exit status 1.
+-- told; what is wrong goes to stderr, and makes the exit status 1. Files are made, and removed, in
+-- the current folder.
 local lilac = require "lilac"
 
 local seed, share, batch, batches = table.unpack(arg)
@@ -22,7 +23,8 @@ local INTERNAL = { awaitables = true, loader = true, race = true, server = true,
 
 -- C modules that are public: those in Lua are found.
 local MODULES = {
-  "child", "dns", "errors", "net", "pipe", "process", "signal", "tcp", "testing", "udp", "unix",
+  "child", "dns", "errors", "fs", "net", "pipe", "process", "signal",
+  "stdio", "tcp", "testing", "udp", "unix",
 }
 
 -- ---- what is called
@@ -57,6 +59,20 @@ local net, tcp = lilac.net, lilac.tcp
 local server = net.serve("127.0.0.1", 0, function(stream)
   stream:write(stream:read "l" or "")
 end)
+
+local fs = lilac.fs
+classes["File"] = function() return (fs.mkstemp()) end
+classes["File closed"] = function()
+  local file = fs.open "/dev/null"
+  file:close()
+  return file
+end
+classes["Folder"] = function() return (fs.scandir "/") end
+classes["Watcher"] = function() return (fs.watch ".") end
+classes["Watcher recursive"] = function()
+  fs.mkdir("watched", { exist_ok = true })
+  return (fs.watch("watched", { recursive = true }))
+end
 
 classes["Listener"] = function() return tcp.listen("127.0.0.1", 0) end
 classes["Stream"] = function() return net.connect("127.0.0.1", server.port) end
@@ -104,7 +120,7 @@ local function add_functions(prefix, from, kind)
 end
 
 local function add_targets()
-  for file in io.popen("ls lua/lilac"):lines() do
+  for file in io.popen("ls " .. arg[0]:gsub("spec/support/.*", "lua/lilac")):lines() do
     local name = file:match "^(.*)%.lua$"
     if name and not INTERNAL[name] then local _ = lilac[name] end
   end
@@ -131,6 +147,14 @@ end
 -- -----------------------------------------------------------------------------------
 
 local OPTIONS = {
+  "append", "atomic", "attempts", "backlog", "backoff", "broadcast", "cancel_on_error",
+  "capture", "check", "cwd", "delay", "detached", "dir", "env", "exclusive", "exist_ok",
+  "family", "followlinks", "grace", "group", "happy_eyeballs_delay", "host", "input",
+  "interrupt", "ipv6_only", "jitter", "keepalive", "kept", "limit", "local_addr",
+  "max_connections", "max_delay", "mode", "multicast_interface", "nodelay", "on", "onerror",
+  "parents", "passive", "port", "prefix", "queue", "recursive", "return_exceptions",
+  "return_when", "reuse_port", "shell", "stderr", "stdin", "suffix", "sync", "timeout", "ttl",
+  "nonsense",
   "attempts", "backlog", "backoff", "broadcast", "cancel_on_error", "capture", "check", "cwd",
   "delay", "detached", "env", "family", "grace", "group", "happy_eyeballs_delay", "host",
   "input", "interrupt", "ipv6_only", "jitter", "keepalive", "kept", "limit", "local_addr",

@@ -1,9 +1,10 @@
 -- Everything that is a Stream: name → { pair =, … }, for spec/modules/transports_spec.lua, which
 -- says the same of all of them.
 --
---    pair(options) → a, b   two open Streams; what is written to `a` is read from `b`
---    one_way                … and never the other way round
---    resets                 closing an end with unread data resets the connection
+--    pair(options) → a, b [, also]   two open Streams: what is written to `a` is read from `b`;
+--                                    and something that is to be closed after them
+--    one_way                         nothing goes from `b` to `a`
+--    resets                          closing an end with unread data resets the connection
 --
 -- `options` are those of the streams: `limit`.
 
@@ -48,6 +49,15 @@ transports["a pipe"] = {
   pair = function(options)
     local reader, writer = lilac.pipe.pair(options)
     return writer, reader
+  end,
+}
+
+transports["stdin and stdout of a child"] = {
+  one_way = true,
+  pair = function(options)
+    local cat = lilac.process.spawn { "cat", stdin = "pipe", stdout = "pipe",
+      limit = options and options.limit }
+    return cat.stdin, cat.stdout, cat
   end,
 }
 

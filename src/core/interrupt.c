@@ -216,6 +216,8 @@ static bool is_end_of_stdout(struct interrupt *interrupt) {
     return interrupt->stdout_broken;
 }
 
+static void (*volatile before_death)(void);
+
 static void on_end_signal(int signo) {
     int saved_errno = errno;
     struct runtime *runtime = signal_owner;
@@ -224,6 +226,7 @@ static void on_end_signal(int signo) {
     } else if (signo == SIGPIPE) {
         if (runtime && is_end_of_stdout(&runtime->interrupt)) end_by(runtime, signo);
     } else if (!runtime || runtime->interrupt.signals++ > 0) {
+        if (before_death) before_death();
         signal(signo, SIG_DFL);
         raise(signo);
     } else {
@@ -276,6 +279,16 @@ bool interrupt_ended_main(struct runtime *runtime, int index) {
         return true;
     }
     return false;
+}
+
+bool interrupt_ends_filter(const struct runtime *runtime) {
+    struct sigaction action;
+    return runtime->interrupt.stdout_broken && sigaction(SIGPIPE, NULL, &action) == 0 &&
+           action.sa_handler == on_end_signal;
+}
+
+void interrupt_before_death(void (*restore)(void)) {
+    before_death = restore;
 }
 
 void interrupt_watch(struct runtime *runtime) {

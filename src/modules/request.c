@@ -83,7 +83,7 @@ const char *request_push_template(lua_State *L, int arg, int *suffix_size) {
     const char *prefix = option_name(L, arg, "prefix", "tmp");
     const char *suffix = suffix_size ? option_name(L, arg, "suffix", "") : "";
     if (suffix_size) *suffix_size = (int)strlen(suffix);
-    return lua_pushfstring(L, "%s/%sXXXXXX%s", dir, prefix, suffix);
+    return lua_pushfstring(L, "%s%s%sXXXXXX%s", dir, *dir ? "/" : "", prefix, suffix);
 }
 
 /* ---- results --------------------------------------------------------------------------------- */
