@@ -64,6 +64,15 @@ local function echo_unix(bytes, ratio)
   }
 end
 
+local function echo_tls(bytes, ratio)
+  return {
+    name = "tls-" .. bytes, folder = "tls",
+    title = "TLS echo server, 50 connections, messages of " .. bytes .. " bytes",
+    count = 50000, peer_count = 50000, argument = bytes, driver = "client", repeats = 4,
+    metrics = {{unit = "us", per = "message", of = "limit", ratio = ratio}},
+  }
+end
+
 -- The time on the wall as well: the pool reads while the program computes.
 local function file(kind, title, per, count, ratio)
   return {
@@ -110,6 +119,15 @@ return {
   echo_unix(64, 1.25),
   echo_unix(1024, 1.3),
   echo_unix(16384, 1.5),
+  echo_tls(64, 1.25),
+  echo_tls(1024, 1.25),
+  echo_tls(16384, 1.25),
+  echo_tls(65536, 1.25),
+  {
+    name = "tls-handshake", folder = "tls", title = "TLS server, connections opened and closed",
+    count = 2000, peer_count = 2000, argument = 0, driver = "client", repeats = 4,
+    metrics = {{unit = "us", per = "connection", of = "limit", ratio = 1.25}},
+  },
   file("chunks", "a file of 1 GiB in the page cache, 64 KiB at a time", "MiB, us", 1024, 3),
   file("lines", "a file of 256 MiB in the page cache, line by line", "line, ns", 256, 2),
   file("small", "50k files of 4 KiB, whole, 16 at a time", "file, us", 50000, 0.7),

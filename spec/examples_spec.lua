@@ -85,6 +85,10 @@ dune
 ember
 requests: 2
 ]],
+  tls_echo = [[
+hello: TLSv1.3, echo, new
+hello again: TLSv1.3, echo, resumed
+]],
   unix_rpc = [[
 upper lilac	ok	LILAC
 sleep well	error	number expected, got well
