@@ -26,7 +26,7 @@ VERSION := $(shell sed -n 's/^.define LILAC_VERSION "\(.*\)"/\1/p' src/lilac.h)
 BUILD_PACKAGES := gcc libc6-dev make pkg-config lua5.4 liblua5.4-dev libuv1-dev \
                   libssl-dev
 TEST_PACKAGES  := lua-busted lua-check clang-format netcat-openbsd socat lua-lpeg lua-cjson \
-                  lua-filesystem valgrind python3 openssl curl
+                  lua-filesystem lua-socket valgrind python3 openssl curl
 
 # ---- Lua and libuv: static where they are, so that the binary stands alone ----------------------
 

@@ -85,6 +85,28 @@ local function file(kind, title, per, count, ratio)
   }
 end
 
+local function thread(in_flight, count, ratio)
+  return {
+    name = "thread-" .. in_flight, folder = "thread",
+    title = "an empty function in a thread, " .. in_flight .. " in flight; limit: libuv's pool",
+    count = count, peer_count = count // 10, argument = in_flight, repeats = 2,
+    metrics = {{unit = "ns", per = "round trip", of = "limit", ratio = ratio}},
+  }
+end
+
+local function cores(kind, title)
+  return {
+    name = "cores-" .. kind, folder = "cores", driver = "client", argument = kind,
+    title = title .. " with two workers; limit: the same with one",
+    count = 1000000,
+    commands = {
+      limit = "build/lilac bench/cores/lilac.lua 1 " .. kind,
+      lilac = "bench/cores/lilac.lua 2 " .. kind,
+    },
+    metrics = {{unit = "ns", per = "line", of = "limit", ratio = 0.556}},
+  }
+end
+
 return {
   {
     name = "switch", folder = "switch", title = "two tasks, sleep(0), 2M switches in all",
@@ -136,6 +158,20 @@ return {
     count = 1000, peer_count = 1000,
     metrics = {{unit = "us", per = "process, wall time", of = "limit", ratio = 1.1}},
   },
+  {
+    name = "fib", folder = "fib", title = "four calls of fib(32) in two threads",
+    count = 4, metrics = {{unit = "ms", per = "run", of = "limit", ratio = 1.1}},
+  },
+  thread(1, 50000, 1.5),
+  thread(64, 300000, 1.7),
+  {
+    name = "channel", folder = "channel",
+    title = "numbers from thread to thread, bounded 1024; limit: a ring in C",
+    count = 500000, peer_count = 200000, argument = 1024,
+    metrics = {{unit = "ns", per = "item", of = "limit"}},
+  },
+  cores("echo", "a server that echoes lines,"),
+  cores("request", "a server that answers requests,"),
   {
     name = "startup", folder = "startup", title = "an empty program, from spawn to exit",
     count = 200, peer_count = 20, driver = "spawn",
