@@ -117,7 +117,7 @@ end
 
 local function connect(host, port, options, delay, shake_hands)
   local addresses = dns.getaddrinfo(host, port)
-  local stream = race(("%s:%d"):format(host, port), addresses, delay, tcp.connect, options)
+  local stream = race(host, addresses, delay, tcp.connect, options)
   return shake_hands and shake_hands(stream) or stream
 end
 
