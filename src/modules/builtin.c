@@ -33,6 +33,7 @@ static const luaL_Reg modules[] = {
     {"lilac.watch", luaopen_lilac_watch},
     {NULL, NULL},
 };
+/* clang-format on */
 
 bool builtin_load(lua_State *L, const char *name) {
     for (const luaL_Reg *module = modules; module->name; module++) {
