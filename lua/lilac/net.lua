@@ -47,7 +47,7 @@ end
 --- Checks the names of options; returns those of `passed`, which are for C, in a table of their
 --- own. `own` names those that are for us.
 local function check_options(name, argument, options, passed, own)
-  if options == nil then return {} end
+  if options == nil then return nil end
   if type(options) ~= "table" then
     refuse(argument, name, "table of options expected, got %s", type(options))
   end
