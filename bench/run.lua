@@ -15,6 +15,7 @@ end
 local contenders = {
   {name = "limit", file = "limit.c", interpreter = ""},
   {name = "lilac", file = "lilac.lua", probes = {"ls build/lilac"}},
+  {name = "stock io", file = "io.lua", probes = {"lua5.4 -e 'print \"lua5.4\"'"}},
   {
     name = "asyncio", file = "python.py",
     probes = {"python3 -c 'import asyncio, sys; asyncio.timeout; print(sys.executable)'"},
@@ -48,6 +49,7 @@ end
 
 -- What follows the interpreter; nil if the workload has no such contender.
 local function program_of(workload, contender)
+  if workload.without and workload.without[contender.name] then return nil end
   if workload.commands then return workload.commands[contender.name] end
   local path = "bench/" .. workload.folder .. "/" .. contender.file
   local program = path:gsub("^(.*)%.c$", "build/%1")

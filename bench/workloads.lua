@@ -5,6 +5,7 @@
 --   argument       the second argument
 --   repeats        many short rounds instead of a few long ones; peers join every so many
 --   driver         the C program that starts and measures the others, where they cannot do so
+--   without        the contenders that cannot do it
 --   commands       what follows the interpreter, by contender, where that is no file there
 --   metrics        unit: the key under which a program prints its number; per: of what;
 --                  of, ratio: lilac's number is at most `ratio` times that of the contender `of`;
@@ -48,7 +49,7 @@ local function echo(bytes, ratio)
   return {
     name = "echo-" .. bytes, folder = "echo",
     title = "TCP echo server, 50 connections, messages of " .. bytes .. " bytes",
-    count = 50000, peer_count = 50000, argument = bytes, driver = "client", repeats = 4,
+    count = 50000, peer_count = 50000, argument = bytes .. " tcp", driver = "client", repeats = 4,
     metrics = {{unit = "us", per = "message", of = "limit", ratio = ratio}},
   }
 end
@@ -59,6 +60,28 @@ local function udp(bytes, ratio)
     title = "UDP echo, server and 50 clients in one process, datagrams of " .. bytes .. " bytes",
     count = 50000, peer_count = 20000, argument = bytes, repeats = 4,
     metrics = {{unit = "us", per = "exchange", of = "limit", ratio = ratio}},
+  }
+end
+
+local function echo_unix(bytes, ratio)
+  return {
+    name = "echo-unix-" .. bytes, folder = "echo", without = {copas = true},
+    title = "Unix-socket echo server, 50 connections, messages of " .. bytes .. " bytes",
+    count = 50000, peer_count = 50000, driver = "client", repeats = 4,
+    argument = bytes .. " /tmp/lilac-bench-echo.sock",
+    metrics = {{unit = "us", per = "message", of = "limit", ratio = ratio}},
+  }
+end
+
+-- The time on the wall as well: the pool reads while the program computes.
+local function file(kind, title, per, count, ratio)
+  return {
+    name = "file-" .. kind, folder = "file", title = title,
+    count = count, peer_count = count, argument = kind, driver = "files",
+    metrics = {
+      {unit = "wall", per = per, of = "limit", ratio = ratio},
+      {unit = "cpu", per = per, of = "limit"},
+    },
   }
 end
 
@@ -100,6 +123,17 @@ return {
     title = "50 clients connect, wait for the server to close, and connect again, in one process",
     count = 10000, peer_count = 5000, repeats = 4,
     metrics = {{unit = "us", per = "connection", of = "limit", ratio = 1.6}},
+  },
+  echo_unix(64, 1.15),
+  echo_unix(1024, 1.15),
+  echo_unix(16384, 1.3),
+  file("chunks", "a file of 1 GiB in the page cache, 64 KiB at a time", "MiB, us", 1024, 3),
+  file("lines", "a file of 256 MiB in the page cache, line by line", "line, ns", 256, 2),
+  file("small", "50k files of 4 KiB, whole, 16 at a time", "file, us", 50000, 0.7),
+  {
+    name = "process", folder = "process", title = "start and wait for 1000 processes, 8 at a time",
+    count = 1000, peer_count = 1000,
+    metrics = {{unit = "us", per = "process, wall time", of = "limit", ratio = 1.1}},
   },
   {
     name = "startup", folder = "startup", title = "an empty program, from spawn to exit",

@@ -2,6 +2,7 @@
 
 local lilac = require "lilac"
 local background = require "spec.support.background"
+local folder = require "spec.support.folder"
 local run = require "spec.support.child"
 
 local LILAC = os.getenv "LILAC" or "build/lilac"
@@ -84,6 +85,12 @@ dune
 ember
 requests: 2
 ]],
+  unix_rpc = [[
+upper lilac	ok	LILAC
+sleep well	error	number expected, got well
+wake up	error	no procedure wake
+sleep 0.1	ok	slept 0.1 s
+]],
   generator = [[
 3
 2
@@ -147,6 +154,9 @@ printer is here
 scanner is here
 toaster is here
 ]],
+  parallel_gzip = [[
+8 files, up to 3 at a time, 53 MB less
+]],
   taskgroup = [[
 both are under way
 check is done
@@ -197,8 +207,41 @@ describe("examples", function()
     assert.equal(0, child.status)
   end)
 
+  it("tail.lua follows a file that grows, is replaced, and is cut", function()
+    local dir <close> = folder()
+    local path = dir:write("log", "one\ntwo\nthree\n")
+    local job <close> = background(("exec %s examples/tail.lua %s 2"):format(LILAC, path))
+    job:wait_for "^two\nthree\n"
+    local log <close> = io.open(path, "a")
+    log:write "four and":flush()
+    job:wait_for "three\nfour and"
+    log:write " a half\n":flush()
+    job:wait_for "four and a half\n"
+    log:write "the last\n":flush()
+    os.rename(dir:write("new", "a new one\n"), path)
+    job:wait_for "the last\na new one\n"
+    dir:write("log", "cut\n")
+    job:wait_for "a new one\ncut\n$"
+    job:kill "TERM"
+    assert.equal(128 + 15, job:wait())
+    assert.equal("", job:errors())
+  end)
+
+  it("filter.lua answers all lines in their order, and ends quietly when nobody reads", function()
+    local input, output = {}, {}
+    for i = 1, 40 do
+      local word = ("x"):rep(i % 7 + 1)
+      input[i] = word .. "\n"
+      output[i] = ("%s has %d letters\n"):format(word:upper(), #word)
+    end
+    local result = lilac.process.run { LILAC, "examples/filter.lua", input = table.concat(input) }
+    assert.same({ code = 0, stdout = table.concat(output), stderr = "" }, result)
+    result = lilac.process.run { "yes | $1 examples/filter.lua | head -n 2", LILAC, shell = true }
+    assert.same({ code = 0, stdout = ("Y has 1 letters\n"):rep(2), stderr = "" }, result)
+  end)
+
   it("are all tested", function()
-    local others = { chat = true, deadlock = true, shutdown = true }
+    local others = { chat = true, deadlock = true, filter = true, shutdown = true, tail = true }
     local pipe = assert(io.popen "ls examples")
     for file in pipe:lines() do
       local name = file:match "^(.+)%.lua$"

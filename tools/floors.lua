@@ -17,9 +17,10 @@ local function set(words)
   return members
 end
 
-local nouns = set "args buffer list waitq error object"
+local nouns = set "args buffer crew list waitq work error object"
 local insiders = set [[base task callback coroutine debug gather group timeout context inspect
-                       watchdog interrupt report trace sync lock queue signal]]
+                       watchdog interrupt report trace sync lock queue testing signal thread far
+                       channel standard standard_poll terminal]]
 
 local function stem(path) return (path:match("([^/]+)%.[ch]$")) end
 

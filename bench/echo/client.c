@@ -1,6 +1,8 @@
 /* Measures an echo server: starts the command on the last core, drives it from the first over 50
- * connections, one message in flight on each, and prints the server's CPU time per message. The
- * server prints its port. The load ends after `messages`, or after SECONDS for a slow server. */
+ * connections, one message in flight on each, and prints the server's CPU time per message. Over
+ * "tcp" the server prints its port; else the address is the path of a Unix socket, which it is
+ * given as its argument, and prints too. The load ends after `messages`, or after SECONDS for a
+ * slow server. */
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
 #include <sched.h>
@@ -10,6 +12,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -25,6 +28,13 @@ static struct connection connections[CONNECTIONS];
 static char message[SIZE_MAX_BYTES], inbox[SIZE_MAX_BYTES];
 static size_t size;
 static pid_t server;
+
+static union {
+    struct sockaddr any;
+    struct sockaddr_in tcp;
+    struct sockaddr_un local;
+} address;
+static socklen_t address_size;
 
 static void check(int ok, const char *what) {
     if (ok) return;
@@ -46,9 +56,9 @@ static void core_pin(long core) {
     check(sched_setaffinity(0, sizeof cores, &cores) == 0, "sched_setaffinity");
 }
 
-/* Starts the server; returns the port that it prints. */
+/* Starts the server; returns the first number that it prints, when that is ready. */
 static int server_start(char **command) {
-    int ends[2], port = 0;
+    int ends[2], first = 0;
     check(pipe(ends) == 0, "pipe");
     server = fork();
     check(server >= 0, "fork");
@@ -62,17 +72,33 @@ static int server_start(char **command) {
     }
     close(ends[1]);
     FILE *output = fdopen(ends[0], "r");
-    check(output && fscanf(output, "%d", &port) == 1, "the server's port");
-    return port;
+    check(output && fscanf(output, "%d", &first) != EOF, "what the server prints");
+    return first;
 }
 
-static void connection_open(struct connection *connection, int poll, int port) {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+static void tcp_server_start(char **command) {
+    address.tcp.sin_family = AF_INET;
+    address.tcp.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.tcp.sin_port = htons((uint16_t)server_start(command));
+    address_size = sizeof address.tcp;
+}
+
+/* In place of its address, the command gets the path as its last word. */
+static void unix_server_start(char **words, int count, char *path) {
+    memmove(words, words + 1, (size_t)(count - 1) * sizeof *words);
+    words[count - 1] = path;
+    unlink(path);
+    address.local.sun_family = AF_UNIX;
+    snprintf(address.local.sun_path, sizeof address.local.sun_path, "%s", path);
+    address_size = sizeof address.local;
+    server_start(words);
+}
+
+static void connection_open(struct connection *connection, int poll) {
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = connection};
     int on = 1;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    connection->fd = socket(AF_INET, SOCK_STREAM, 0);
-    check(connect(connection->fd, (struct sockaddr *)&address, sizeof address) == 0, "connect");
+    connection->fd = socket(address.any.sa_family, SOCK_STREAM, 0);
+    check(connect(connection->fd, &address.any, address_size) == 0, "connect");
     setsockopt(connection->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     check(epoll_ctl(poll, EPOLL_CTL_ADD, connection->fd, &event) == 0, "epoll_ctl");
 }
@@ -108,17 +134,22 @@ static long load(int poll, long count) {
 }
 
 int main(int argc, char **argv) {
-    if (argc < 4) return fprintf(stderr, "usage: %s messages size command...\n", argv[0]), 2;
+    if (argc < 5)
+        return fprintf(stderr, "usage: %s messages size tcp|path command...\n", argv[0]), 2;
     long count = strtol(argv[1], NULL, 10);
     size = strtoul(argv[2], NULL, 10);
     check(size > 0 && size <= SIZE_MAX_BYTES, "size");
     for (size_t i = 0; i < size; i++)
         message[i] = (char)(i * 31);
-    int port = server_start(argv + 3);
+    char *path = strcmp(argv[3], "tcp") == 0 ? NULL : argv[3];
+    if (path)
+        unix_server_start(argv + 3, argc - 3, path);
+    else
+        tcp_server_start(argv + 4);
     core_pin(0);
     int poll = epoll_create1(0);
     for (int i = 0; i < CONNECTIONS; i++) {
-        connection_open(&connections[i], poll, port);
+        connection_open(&connections[i], poll);
         connection_send(&connections[i]);
     }
     clockid_t cpu;
@@ -129,5 +160,6 @@ int main(int argc, char **argv) {
     printf("us %.3f\n", (clock_seconds(cpu) - start) / (double)done * 1e6);
     kill(server, SIGKILL);
     waitpid(server, NULL, 0);
+    if (path) unlink(path);
     return 0;
 }

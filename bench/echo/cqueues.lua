@@ -2,7 +2,8 @@ local cqueues = require "cqueues"
 local socket = require "cqueues.socket"
 
 local loop = cqueues.new()
-local server = assert(socket.listen("127.0.0.1", 0))
+local path = arg[1]
+local server = assert(path and socket.listen { path = path } or socket.listen("127.0.0.1", 0))
 
 local function echo(connection)
   connection:setmode("bn", "bn")
@@ -18,6 +19,6 @@ loop:wrap(function()
   end
 end)
 assert(server:listen())
-print((select(3, server:localname())))
+print(path or (select(3, server:localname())))
 io.stdout:flush()
 assert(loop:loop())

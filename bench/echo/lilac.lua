@@ -1,11 +1,14 @@
--- An echo server; client.c drives and measures it.
-local lilac = require "lilac"
+-- An echo server; client.c drives and measures it. With an argument, over the Unix socket of that
+-- path.
+local net = require "lilac".net
 
-local server = lilac.net.serve("127.0.0.1", 0, function(stream)
+local function echo(stream)
   for data in function() return stream:read_some() end do
     stream:write(data)
   end
-end)
-print(server.port)
+end
+
+local server = arg[1] and net.serve_unix(arg[1], echo) or net.serve("127.0.0.1", 0, echo)
+print(server.path or server.port)
 io.stdout:flush()
 server:serve_forever()

@@ -1,9 +1,16 @@
 local uv = require "luv"
 
-local server = uv.new_tcp()
-server:bind("127.0.0.1", 0)
+local path = arg[1]
+
+local function new()
+  if path then return uv.new_pipe(false) end
+  return uv.new_tcp()
+end
+
+local server = new()
+assert(server:bind(path or "127.0.0.1", not path and 0 or nil))
 server:listen(128, function()
-  local connection = uv.new_tcp()
+  local connection = new()
   server:accept(connection)
   connection:read_start(function(_, data)
     if data then
@@ -13,6 +20,6 @@ server:listen(128, function()
     end
   end)
 end)
-print(server:getsockname().port)
+print(path or server:getsockname().port)
 io.stdout:flush()
 uv.run()

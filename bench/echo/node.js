@@ -1,4 +1,7 @@
 const net = require("net");
 
+const path = process.argv[2];
 const server = net.createServer((socket) => socket.pipe(socket));
-server.listen(0, "127.0.0.1", () => console.log(server.address().port));
+const listening = () => console.log(path || server.address().port);
+if (path) server.listen(path, listening);
+else server.listen(0, "127.0.0.1", listening);

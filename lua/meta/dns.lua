@@ -9,8 +9,8 @@ local dns = {}
 
 --- Finds the addresses of a host, without blocking; a numeric address is its own. Cancelling
 --- returns at once, whatever the resolver does. Tasks that ask the same at the same time share one
---- lookup. Lookups run in the thread pool (`UV_THREADPOOL_SIZE` threads, 4 by default) and take at
---- most half of it, so that files never wait for a name server; further ones wait.
+--- lookup. Lookups have threads of their own, four more than there are cores, so that neither files
+--- nor other work ever wait for a name server; further lookups wait.
 ---
 --- Raises: DNSError, which names the host; its `code` is "EAI_NONAME", "EAI_AGAIN", …
 ---@async

@@ -156,6 +156,80 @@ function fs.utime(path, accessed, modified) end
 ---@param size integer in bytes
 function fs.truncate(path, size) end
 
+--- Reads a whole file: any, also one of /proc, a FIFO (up to its end) or a terminal.
+---
+--- Raises: LimitOverrunError when there is more than `limit`; FileNotFoundError, IsADirectoryError
+--- and other OSErrors.
+---@async
+---@param path string
+---@param limit? integer in bytes; default none
+---@return string
+function fs.read_file(path, limit) end
+
+---@class lilac.WriteFileOptions
+---@field atomic? boolean default true, and false with `append`
+---@field append? boolean write at the end of what is there; default false
+---@field sync? boolean wait until it is on the disk; default true
+---@field mode? lilac.Permissions default: those of the file replaced, else "666" less the umask
+
+--- Writes a whole file. Atomic, the data goes to a new file in the same folder, which then takes
+--- the place of the old one: whoever reads it meanwhile, or after a crash, finds the old content or
+--- the new one, and never a part. The old one's permissions are kept, and its owner where the
+--- system allows that; of a link, the file it leads to is replaced. Devices and FIFOs are written
+--- in place.
+---
+--- On every error, and when it is cancelled in time, the old file is still there, and nothing else.
+--- Cancelled while the system renames, the new one may be there. In place (`atomic = false`) a part
+--- may have been written by then.
+---
+--- Differs from a program that opens the file: other hard links to it keep the old content, and the
+--- folder must be writable.
+---
+--- Raises: OSError with code ENOSPC, EFBIG, EROFS, …; PermissionError, also for a file that may not
+--- be written; IsADirectoryError; FileNotFoundError (no folder above).
+---@async
+---@param path string
+---@param data string
+---@param options? lilac.WriteFileOptions
+function fs.write_file(path, data, options) end
+
+--- Copies a file, through links. One that it makes has the permissions of the first, less the
+--- umask; the content of one that is there is replaced. What it has made is removed on an error,
+--- and when it is cancelled.
+---
+--- Raises: FileExistsError (`exclusive`); IsADirectoryError; OSError with code EINVAL for twice the
+--- same file, or a FIFO; ENOSPC and other OSErrors.
+---@async
+---@param from string
+---@param to string
+---@param options? { exclusive?: boolean } the file has to be a new one; default false
+function fs.copyfile(from, to, options) end
+
+--- What is in a folder, in no order, read in batches: `for name, type in fs.scandir(path) do`. The
+--- loop closes it; so do its end and a scope. "." and ".." are left out. One task at a time.
+---
+--- Raises: FileNotFoundError, NotADirectoryError, PermissionError and other OSErrors.
+---@async
+---@param path string
+---@return lilac.Folder folder an iterator: name, type (as in `lilac.Stat`; of a link "link")
+function fs.scandir(path) end
+
+---@class lilac.Folder
+---@operator call: string?
+local Folder = {}
+
+--- Stops reading the folder. Who waits in it gets a ClosedError. Twice is fine; does not wait.
+function Folder:close() end
+
+--- What `fs.watch` returns: an iterator over `event, name`. It ends when it is closed. One task at
+--- a time.
+---@class lilac.Watcher
+---@operator call: string?
+local Watcher = {}
+
+--- Stops watching. Who waits gets nil: the end. Twice is fine; does not wait.
+function Watcher:close() end
+
 ---@class lilac.OpenOptions
 ---@field mode? lilac.Permissions of a file that is made, less the umask; default "666"
 ---@field exclusive? boolean the file has to be a new one; default false

@@ -2,9 +2,13 @@
 -- spec/support/badinput.lua. LILAC_SEED=n repeats a run, LILAC_STRESS=1 (make stress) makes all
 -- calls.
 local lilac = require "lilac"
+local folder = require "spec.support.folder"
 
 local LILAC = os.getenv "LILAC" or "build/lilac"
 local STRESS = os.getenv "LILAC_STRESS" == "1"
+
+local ROOT = io.popen("pwd"):read()
+if LILAC:sub(1, 1) ~= "/" then LILAC = ROOT .. "/" .. LILAC end
 
 local BATCHES = 4
 local LIMIT = 300 -- seconds
@@ -12,11 +16,12 @@ local LIMIT = 300 -- seconds
 local function batch(number)
   local seed = os.getenv "LILAC_SEED" or os.time() % 1000000
   local report = os.tmpname()
-  local command = ("RES_OPTIONS='timeout:1 attempts:1' timeout -s KILL %d %s --grace 1 "
-    .. "spec/support/badinput.lua %s %g %d %d 2>%s"):format(LIMIT, LILAC, seed,
-    STRESS and 0.5 or 0.05, number, BATCHES, report)
+  local dir <close> = folder "/dev/shm" -- what is made under wrong names is made there
+  local command = ("cd %s && TMPDIR=. RES_OPTIONS='timeout:1 attempts:1' timeout -s KILL %d %s "
+    .. "--grace 1 %s/spec/support/badinput.lua %s %g %d %d 2>%s"):format(dir.path, LIMIT, LILAC,
+    ROOT, seed, STRESS and 0.5 or 0.05, number, BATCHES, report)
   -- A full collection before every resume is for others.
-  local pipe = assert(io.popen("LILAC_STRESS= " .. command))
+  local pipe = assert(io.popen("export LILAC_STRESS=; " .. command))
   local last
   for line in pipe:lines() do last = line end
   local _, kind, status = pipe:close()
@@ -76,6 +81,7 @@ describe("an option", function()
     refuses("nonsense", lilac.unix.connect, "@x", wrong)
     refuses("nonsense", lilac.unix.listen, "@x", wrong)
     refuses("nonsense", lilac.pipe.pair, wrong)
+    refuses("nonsense", lilac.testing.stream_pair, wrong)
     refuses("nonsense", tcp.connect, "127.0.0.1", 1, wrong)
     refuses("nonsense", tcp.listen, "127.0.0.1", 0, wrong)
     refuses("nonsense", net.udp, wrong)
@@ -110,9 +116,11 @@ describe("an option", function()
     refuses_value("reuse_port", net.listen, "127.0.0.1", 0, { reuse_port = 1 })
     refuses_value("keepalive", net.serve, "127.0.0.1", 0, noop, { keepalive = "x" })
     refuses_value("max_connections", net.serve, "127.0.0.1", 0, noop, { max_connections = "x" })
-    refuses_value("grace", net.serve, "127.0.0.1", 0, noop, { grace = -1 })
+    refuses_value("grace", net.serve, "127.0.0.1", 0, noop, { grace = "x" })
     refuses_value("grace", net.serve_unix, "@x", noop, { grace = 0 / 0 })
     refuses_value("mode", net.listen_unix, "/tmp/x", { mode = "rw" })
+    refuses_value("timeout", net.connect, "127.0.0.1", 1, { timeout = noop })
+    refuses_value("timeout", net.connect_unix, "@x", { timeout = 0 / 0 })
     refuses_value("limit", net.connect_unix, "@x", { limit = 0 })
     refuses_value("family", dns.getaddrinfo, "127.0.0.1", 1, { family = "x" })
   end)

@@ -76,7 +76,8 @@ describe("dns.getnameinfo", function()
   it("finds the names of an address and a port", function()
     local host, service = dns.getnameinfo("127.0.0.1", 80)
     assert.equal("localhost", host)
-    assert.equal("http", service)
+    local named = io.open "/etc/services" -- comes with another package
+    assert.equal(named and "http" or "80", service)
   end)
 
   it("can be cancelled while it waits", function()
@@ -120,19 +121,20 @@ describe("a resolver that hangs", function()
     return child.stdout
   end
 
-  it("leaves half the pool to files, and numeric addresses alone", function()
-    assert.equal("127.0.0.1\n127.0.0.9\t127.0.0.9\n", with_gate [[
-      local one, two = start "hang1", start "hang2"
-      local third = lilac.create_task(dns.getaddrinfo, "hang3", 80) -- the pool lets it wait
+  it("holds up neither files, nor numeric addresses, nor other names", function()
+    assert.equal("127.0.0.1\nthis file is read\n127.0.0.9\t127.0.0.9\n", with_gate [[
+      local hanging = {}
+      for i = 1, 4 do hanging[i] = start("hang" .. i) end -- as many as libuv has threads
       local server = lilac.net.serve("127.0.0.1", 0, function() end)
       for _ = 1, 20 do lilac.net.connect("127.0.0.1", server.port):close() end
       server:close()
-      for _ = 1, 20 do assert(lilac.fs.stat("Makefile").size > 0) end
+      for _ = 1, 20 do assert(#lilac.fs.read_file "Makefile" > 0) end
       print(dns.getaddrinfo("127.0.0.1", 80)[1].address)
-      assert(not questions():find "hang3")
-      third:cancel()
+      assert(#dns.getaddrinfo("localhost", 80) > 0)
+      local file <close> = lilac.fs.open(arg[0])
+      print((file:read "a":match "this file" or "not") .. " is read")
       open_gate()
-      print(one:await()[1].address, two:await()[1].address)
+      print(hanging[1]:await()[1].address, hanging[4]:await()[1].address)
     ]])
   end)
 

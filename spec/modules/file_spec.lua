@@ -1,5 +1,7 @@
 local lilac = require "lilac"
 local file = require "lilac.file"
+local descriptors = require "spec.support.descriptors"
+local eventually = require "spec.support.eventually"
 local folder = require "spec.support.folder"
 local raises = require "spec.support.raises"
 local run = require "spec.support.child"
@@ -11,22 +13,6 @@ local function refused(pattern, fn, ...)
   local ok, err = pcall(fn, ...)
   assert.is_false(ok)
   assert.matches(pattern, err)
-end
-
---- Waits until a condition holds.
-local function until_true(condition)
-  for _ = 1, 500 do
-    if condition() then return end
-    lilac.sleep(0.01)
-  end
-  error("waited in vain", 2)
-end
-
-local function descriptors()
-  local count = 0
-  local pipe <close> = io.popen "ls /proc/$PPID/fd"
-  for _ in pipe:lines() do count = count + 1 end
-  return count
 end
 
 --- A FIFO in a folder.
@@ -84,7 +70,7 @@ describe("file.open", function()
     for i = 1, 50 do
       if not tasks[i]:cancelled() then tasks[i]:await():close() end
     end
-    until_true(function() return descriptors() == before end)
+    eventually(function() return descriptors() == before end)
   end)
 
   it("checks its arguments", function()
@@ -126,7 +112,7 @@ describe("file.mkstemp", function()
         os.remove(path)
       end
     end
-    until_true(function() return dir:names() == "" and descriptors() == before end)
+    eventually(function() return dir:names() == "" and descriptors() == before end)
   end)
 end)
 
@@ -602,7 +588,7 @@ describe("File:close", function()
     repeat lilac.sleep(0) until has_begun
     task:cancel()
     lilac.wait { task }
-    until_true(function() return descriptors() == before and dir:read "file" == "text" end)
+    eventually(function() return descriptors() == before and dir:read "file" == "text" end)
   end)
 
   it("is done at the end of a scope, also of one that is cancelled", function()
@@ -612,7 +598,7 @@ describe("File:close", function()
       ours:write "text"
       lilac.sleep(60)
     end)
-    until_true(function() return tostring(task):find "sleep" or dir:read "file" end)
+    eventually(function() return tostring(task):find "sleep" or dir:read "file" end)
     task:cancel()
     lilac.wait { task }
     assert.equal("text", dir:read "file")
@@ -624,7 +610,7 @@ describe("File:close", function()
     file.open(dir / "file", "w"):write "text"
     collectgarbage()
     collectgarbage()
-    until_true(function() return descriptors() == before end)
+    eventually(function() return descriptors() == before end)
     assert.equal("text", dir:read "file")
   end)
 

@@ -1,5 +1,6 @@
 local lilac = require "lilac"
 local paths = require "lilac.paths"
+local eventually = require "spec.support.eventually"
 local folder = require "spec.support.folder"
 local raises = require "spec.support.raises"
 local settle = require "spec.support.settle"
@@ -167,12 +168,7 @@ describe("paths.mkdtemp", function()
     lilac.wait(tasks)
     local kept = 0 -- those whose result came first
     for i = 1, 50 do kept = kept + (tasks[i]:cancelled() and 0 or 1) end
-    local function left() return select(2, dir:names():gsub("%S+", "")) end
-    for _ = 1, 500 do
-      if left() == kept then break end
-      lilac.sleep(0.01)
-    end
-    assert.equal(kept, left())
+    eventually(function() return select(2, dir:names():gsub("%S+", "")) == kept end)
   end)
 
   it("raises what the system says, and checks its arguments", function()

@@ -5,7 +5,8 @@
 --
 -- Of all the calls each BATCHES-th function is taken from BATCH on, and a random SHARE (0 … 1) of
 -- its arguments. Prints the name of each function before it is called, so that a crash can be
--- told; what is wrong goes to stderr, and makes the exit status 1.
+-- told; what is wrong goes to stderr, and makes the exit status 1. Files are made, and removed, in
+-- the current folder.
 local lilac = require "lilac"
 
 local seed, share, batch, batches = table.unpack(arg)
@@ -17,7 +18,14 @@ local LIMIT = 5      -- seconds that a chunk of calls may take
 local CHUNK = 250    -- calls that run at once
 
 -- Parts of `lilac` that are for itself.
-local INTERNAL = { awaitables = true, loader = true, race = true, server = true, start = true }
+local INTERNAL = { awaitables = true, loader = true, race = true, server = true, start = true,
+  thread_map = true, workers = true }
+
+-- C modules that are public: those in Lua are found.
+local MODULES = {
+  "child", "dns", "errors", "fs", "net", "pipe", "process", "signal",
+  "stdio", "tcp", "testing", "udp", "unix",
+}
 
 -- ---- what is called
 -- ------------------------------------------------------------------------------
@@ -43,6 +51,8 @@ for _, name in ipairs { "Event", "Lock", "Condition", "Semaphore", "BoundedSemap
   classes[name] = function() return lilac[name]() end
 end
 classes["Barrier"] = function() return lilac.Barrier(2) end
+classes["Channel"] = function() return lilac.Channel() end
+classes["ThreadPool"] = function() return lilac.ThreadPool(1) end
 classes["Error"] = function() return lilac.errors.new("OSError", "an error") end
 
 local net, tcp = lilac.net, lilac.tcp
@@ -50,15 +60,32 @@ local server = net.serve("127.0.0.1", 0, function(stream)
   stream:write(stream:read "l" or "")
 end)
 
+local fs = lilac.fs
+classes["File"] = function() return (fs.mkstemp()) end
+classes["File closed"] = function()
+  local file = fs.open "/dev/null"
+  file:close()
+  return file
+end
+classes["Folder"] = function() return (fs.scandir "/") end
+classes["Watcher"] = function() return (fs.watch ".") end
+classes["Watcher recursive"] = function()
+  fs.mkdir("watched", { exist_ok = true })
+  return (fs.watch("watched", { recursive = true }))
+end
+
 classes["Listener"] = function() return tcp.listen("127.0.0.1", 0) end
 classes["Stream"] = function() return net.connect("127.0.0.1", server.port) end
 classes["Stream reading"] = function() return (lilac.pipe.pair()) end
+classes["Stream in memory"] = function() return (lilac.testing.stream_pair()) end
 classes["Stream writing"] = function() return (select(2, lilac.pipe.pair())) end
 classes["Listener unix"] = function() return net.listen_unix("@lilac" .. math.random(1 << 40)) end
 classes["Server"] = function() return net.serve("127.0.0.1", 0, noop) end
 classes["Socket"] = function() return net.udp { host = "127.0.0.1" } end
 classes["SignalHandle"] = function() return lilac.signal.handle("URG", noop) end
 classes["SignalIterator"] = function() return (lilac.signal.iter "URG") end
+classes["Child"] = function() return (lilac.child.spawn { "true" }) end
+classes["Process"] = function() return lilac.process.spawn { "true" } end
 classes["Stream closed"] = function()
   local stream = net.connect("127.0.0.1", server.port)
   stream:close()
@@ -93,11 +120,11 @@ local function add_functions(prefix, from, kind)
 end
 
 local function add_targets()
-  for file in io.popen("ls lua/lilac"):lines() do
+  for file in io.popen("ls " .. arg[0]:gsub("spec/support/.*", "lua/lilac")):lines() do
     local name = file:match "^(.*)%.lua$"
     if name and not INTERNAL[name] then local _ = lilac[name] end
   end
-  for _, name in ipairs { "net", "dns", "pipe", "signal", "tcp", "udp", "unix", "errors" } do
+  for _, name in ipairs(MODULES) do
     add_functions(name .. ".", lilac[name])
   end
   local public = {}
@@ -119,11 +146,22 @@ end
 -- ---- with what
 -- -----------------------------------------------------------------------------------
 
-local OPTIONS = { "timeout", "return_when", "return_exceptions", "cancel_on_error", "interrupt",
-  "attempts", "delay", "backoff", "jitter", "max_delay", "on", "limit", "backlog", "nodelay",
-  "keepalive", "max_connections", "reuse_port", "grace", "mode", "local_addr", "family",
-  "passive", "happy_eyeballs_delay", "host", "port", "queue", "ttl", "broadcast", "ipv6_only",
-  "multicast_interface", "nonsense" }
+local OPTIONS = {
+  "append", "atomic", "attempts", "backlog", "backoff", "broadcast", "cancel_on_error",
+  "capture", "check", "cwd", "delay", "detached", "dir", "env", "exclusive", "exist_ok",
+  "family", "followlinks", "grace", "group", "happy_eyeballs_delay", "host", "input",
+  "interrupt", "ipv6_only", "jitter", "keepalive", "kept", "limit", "local_addr",
+  "max_connections", "max_delay", "mode", "multicast_interface", "nodelay", "on", "onerror",
+  "parents", "passive", "port", "prefix", "queue", "recursive", "return_exceptions",
+  "return_when", "reuse_port", "shell", "stderr", "stdin", "suffix", "sync", "timeout", "ttl",
+  "nonsense",
+  "attempts", "backlog", "backoff", "broadcast", "cancel_on_error", "capture", "check", "cwd",
+  "delay", "detached", "env", "family", "grace", "group", "happy_eyeballs_delay", "host",
+  "input", "interrupt", "ipv6_only", "jitter", "keepalive", "kept", "limit", "local_addr",
+  "max_connections", "max_delay", "mode", "multicast_interface", "nodelay", "on", "passive",
+  "port", "queue", "return_exceptions", "return_when", "reuse_port", "shell", "stderr", "stdin",
+  "timeout", "ttl", "workers", "memory", "concurrency", "nonsense",
+}
 
 local HUGE = ("x"):rep(1000000)
 local NIL = {}

@@ -1,6 +1,6 @@
--- folder() → an empty folder of the spec's own, which goes with its scope:
+-- folder([where]) → an empty folder of the spec's own, which goes with its scope:
 --
---    local dir <close> = folder()
+--    local dir <close> = folder()           -- folder "/dev/shm": in memory, for many files
 --    dir / "name"             -- a path in it
 --    dir:write("name", text)  -- → that path, of a file that stock Lua has written
 --    dir:read "name"          -- → its text, or nil where there is no such file
@@ -37,6 +37,7 @@ function Folder:__close() command("chmod -R u+rwX %s; rm -rf %s", self.path, sel
 
 function Folder:__tostring() return self.path end
 
-return function()
-  return setmetatable({ path = command("mktemp -d"):match "[^\n]+" }, Folder)
+return function(where)
+  local made = command("mktemp -d %s", where and "-p " .. where or "")
+  return setmetatable({ path = made:match "[^\n]+" }, Folder)
 end

@@ -129,6 +129,32 @@ function works.streams()
   end
 end
 
+function works.unix_sockets()
+  for _ = 1, size / 100 do
+    local name = "@lilac-memory-" .. math.random(1 << 40)
+    local one <close> = lilac.net.serve_unix(name, function(stream) stream:read "a" end)
+    local stream <close> = lilac.net.connect_unix(name)
+    stream:write(("x"):rep(10000))
+    if math.random(10) == 1 then lilac.net.connect_unix(name) end -- left to the collector
+    stream:shutdown()
+    assert(not stream:read())
+    one:cancel_handlers()
+  end
+end
+
+-- Some of them with much that nobody reads.
+function works.pairs()
+  for i = 1, size / 100 do
+    local make = i % 2 == 0 and lilac.testing.stream_pair or lilac.pipe.pair
+    local b, a = make()
+    local task = lilac.create_task(pcall, a.write, a, ("0123456789"):rep(20000))
+    assert(b:read(1000))
+    if math.random(2) == 1 then b:close() end
+    if math.random(2) == 1 then a:close() end
+    task:cancel()
+  end
+end
+
 function works.listeners()
   for _ = 1, size / 100 do
     local listener <close> = lilac.net.listen("127.0.0.1", 0)
@@ -138,11 +164,39 @@ function works.listeners()
   end
 end
 
+local dir
+
+-- Some of it is cancelled in the middle, or left to the collector.
+function works.files()
+  local fs = lilac.fs
+  dir = dir or fs.mkdtemp { dir = "/dev/shm" }
+  for i = 1, size / 100 do
+    local path = dir .. "/" .. i % 10
+    fs.write_file(path, ("line\n"):rep(1000), { sync = false })
+    local file <close> = fs.open(path, "a+")
+    file:read()
+    file:write "more\n"
+    assert(#fs.read_file(path) >= 5000)
+    fs.scandir(dir)()
+    fs.open(path, "a"):write "left"
+    local tasks = { lilac.create_task(file.read, file, "a"),
+      lilac.create_task(fs.write_file, path, "x", { sync = false }),
+      lilac.create_task(fs.mkstemp, { dir = dir }), lilac.create_task(fs.read_file, path),
+      lilac.create_task(fs.scandir, dir), lilac.create_task(fs.watch(dir)) }
+    lilac.sleep(0)
+    for _, task in ipairs(tasks) do task:cancel() end
+    lilac.wait(tasks)
+    if i % 20 == 0 then
+      collectgarbage()
+      fs.rmtree(dir)
+      fs.mkdir(dir)
+    end
+  end
+end
+
 local function descriptors()
   local count = 0
-  local pipe = io.popen("ls /proc/$PPID/fd")
-  for _ in pipe:lines() do count = count + 1 end
-  pipe:close()
+  for _ in lilac.fs.scandir "/proc/self/fd" do count = count + 1 end
   return count
 end
 
@@ -176,6 +230,7 @@ for round = 1, WARM_UP + ROUNDS do
   if round == WARM_UP then before = measure() end
 end
 local after = measure()
+if dir then lilac.fs.rmtree(dir) end
 local text = ("%s: Lua %.0f → %.0f KiB, RSS %d → %d KiB, %d → %d files, %d → %d tasks"):format(what,
   before.lua, after.lua, before.rss, after.rss, before.files, after.files, before.tasks,
   after.tasks)

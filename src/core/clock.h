@@ -15,6 +15,7 @@ enum deadline_kind {
     DEADLINE_SLEEP,
     DEADLINE_SCOPE,
     DEADLINE_CALLBACK,
+    DEADLINE_JOB,
     DEADLINE_REPORT, /* from here on: housekeeping, nobody waits for it */
     DEADLINE_GRACE,
     DEADLINE_KINDS

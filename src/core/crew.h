@@ -28,8 +28,12 @@ struct job_type {
     /* In a thread, whose context the crew has opened (NULL: it could not). False: the context is
      * broken, and the thread must end. */
     bool (*run)(struct job *job, void *context);
+    /* After that, when nobody pokes any more; may be NULL. */
+    void (*settle)(struct job *job, void *context);
     /* On the loop: it is done. Never called of a job that was given up. */
     void (*done)(struct job *job);
+    /* On the loop: its crew has ended before it was done; `free` follows. May be NULL. */
+    void (*drop)(struct job *job);
     /* Wherever the last end is. */
     void (*free)(struct job *job);
 };
@@ -68,6 +72,9 @@ void crew_end(struct crew *crew, void (*on_end)(void *ctx), void *ctx);
 
 /* The crew is gone for its owner: it is freed with its last thread. After crew_end. */
 void crew_release(struct crew *crew);
+
+bool crew_is_ending(const struct crew *crew);
+struct runtime *runtime_of_crew(const struct crew *crew);
 
 /* How many threads it may have, and has. */
 unsigned crew_max(const struct crew *crew);

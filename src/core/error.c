@@ -150,6 +150,12 @@ void error_new_system(lua_State *L, int code) {
     error_set_field(L, -2, "errno");
 }
 
+struct error *error_new_like(lua_State *L, const struct error *other) {
+    struct error *error = push_error(L, (int)other->class_index);
+    error->origin = other->origin;
+    return error;
+}
+
 struct error *error_test(lua_State *L, int index) {
     struct error *error = lua_touserdata(L, index);
     if (!error || lua_islightuserdata(L, index) || lua_rawlen(L, index) != sizeof *error)

@@ -44,6 +44,10 @@ void error_new_timeout(lua_State *L);
  * belongs to the negative libuv code. */
 void error_new_system(lua_State *L, int code);
 
+/* Pushes an error of the same class and origin, that of no task, without fields or cause. These are
+ * its uservalues, a table and a value. */
+struct error *error_new_like(lua_State *L, const struct error *other);
+
 /* The error object at `index`, or NULL. */
 struct error *error_test(lua_State *L, int index);
 

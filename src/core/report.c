@@ -127,6 +127,31 @@ void task_note_rethrow(lua_State *L, int index) {
     task->rethrown = true;
 }
 
+void report_note_far(lua_State *L, int index) {
+    struct task *task = current(L);
+    int traceback = lua_gettop(L);
+    index = lua_absindex(L, index);
+    luaL_checkstack(L, 8, "report");
+    const char *far = lua_tostring(L, traceback);
+    lua_pushfstring(L, "%s\nin a thread, called from:\n", far ? far : "stack traceback:");
+    if (error_test(L, index)) {
+        luaL_traceback(L, L, NULL, 1);
+        const char *lines = strchr(lua_tostring(L, -1), '\n');
+        lua_pushfstring(L, "%s%s", lua_tostring(L, -2), lines ? lines + 1 : "");
+        error_set_field(L, index, "traceback");
+        lua_pop(L, 1);
+    }
+    task_push(L, task);
+    lua_createtable(L, 2, 0);
+    lua_pushvalue(L, index);
+    lua_rawseti(L, -2, 1);
+    lua_pushvalue(L, traceback + 1);
+    lua_rawseti(L, -2, 2);
+    set_side(L, task->runtime->rethrown_ref, -2);
+    task->rethrown = true;
+    lua_settop(L, traceback - 1);
+}
+
 /* Pushes the traceback of the task that the error at `error` came from through an await, with what
  * links it to the one that follows; or an empty string. */
 static void push_earlier(lua_State *L, struct task *task, int error) {
@@ -135,6 +160,12 @@ static void push_earlier(lua_State *L, struct task *task, int error) {
         task_push(L, task);
         push_side(L, task->runtime->rethrown_ref, -1);
         struct task *from = task_test(L, -1);
+        if (lua_istable(L, -1) && lua_rawgeti(L, -1, 1) && lua_rawequal(L, -1, error)) {
+            lua_rawgeti(L, -2, 2);
+            lua_replace(L, top + 1);
+            lua_settop(L, top + 1);
+            return;
+        }
         if (from) {
             lua_getiuservalue(L, -1, 1);
             if (lua_rawequal(L, -1, error)) {

@@ -29,6 +29,10 @@ void report_exception(lua_State *L, const char *message, int index, int tracebac
  */
 void report_push_error(lua_State *L, int index, int traceback);
 
+/* The running task is about to raise an error that comes from another thread, and is at `index`;
+ * its traceback there, or nil, is on top of the stack, and popped. The traceback goes on here. */
+void report_note_far(lua_State *L, int index);
+
 /* Pushes the traceback kept for the ended task at `index`, or nil. */
 void report_push_traceback(lua_State *L, int index);
 

@@ -1,5 +1,6 @@
 #include "runtime.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -129,6 +130,7 @@ struct runtime *runtime_open(lua_State *L, const struct runtime_options *options
     runtime->random = options->shuffle_seed | 1;
     runtime->handles.next = runtime->handles.prev = &runtime->handles;
     waitq_init(&runtime->ready);
+    waitq_init(&runtime->settlers);
     list_init(&runtime->crews);
     runtime->clock.fire[DEADLINE_SLEEP] = on_sleep_over;
     runtime->clock.fire[DEADLINE_SCOPE] = scope_on_deadline;
@@ -223,6 +225,21 @@ static bool is_over(const struct runtime *runtime) {
     return !runtime->main->L || runtime->exiting || runtime->deadlocked;
 }
 
+/* Whether libuv has something to do at once. */
+static bool has_events(uv_loop_t *loop) {
+    struct pollfd events = {.fd = uv_backend_fd(loop), .events = POLLIN};
+    return uv_loop_alive(loop) && (uv_backend_timeout(loop) == 0 || poll(&events, 1, 0) != 0);
+}
+
+/* Nothing is ready: lets libuv do what it has to do, and if that was nothing, all are blocked. */
+static void wake_settlers(struct runtime *runtime) {
+    clock_fire_due(&runtime->clock);
+    if (has_events(&runtime->loop))
+        uv_run(&runtime->loop, UV_RUN_NOWAIT);
+    else if (waitq_empty(&runtime->ready))
+        waitq_wake_all(&runtime->settlers);
+}
+
 /* Whether to wait for letters alone: there are some to come, and somebody left to write them. */
 static bool rest(struct runtime *runtime) {
     if (runtime->expected == 0 || !mailbox_rest(runtime->mailbox)) return false;
@@ -241,6 +258,10 @@ static bool turn(struct runtime *runtime) {
     if (runtime->interrupt.dump) interrupt_dump(runtime, runtime->L);
     if (!waitq_empty(&runtime->ready)) {
         if (uv_loop_alive(&runtime->loop)) uv_run(&runtime->loop, UV_RUN_NOWAIT);
+        return true;
+    }
+    if (!waitq_empty(&runtime->settlers)) {
+        wake_settlers(runtime);
         return true;
     }
     bool rests = !is_alive(runtime);
@@ -463,17 +484,20 @@ void runtime_begin(lua_State *L) {
 struct future *runtime_run_one(lua_State *L, int nargs) {
     struct runtime *runtime = runtime_of(L);
     turn_until_over(runtime, L, nargs);
+    future_test(L, -1)->taken = true;
     if (runtime->live > 0) {
         runtime->closing = true;
         drain(runtime, grace_end(runtime));
         runtime->closing = false;
     }
-    report_due(runtime, true);
+    if (runtime->failures_first < runtime->failures_last) report_due(runtime, true);
     /* What was closed is to be closed for everybody. */
     if (uv_loop_alive(&runtime->loop)) uv_run(&runtime->loop, UV_RUN_NOWAIT);
     if (runtime->stopping) interrupt_unwatch(runtime);
     runtime->stopping = false;
     runtime->main = NULL;
+    if (runtime->deadlocked) push_deadlock(L);
+    runtime->deadlocked = false;
     return future_test(L, -1);
 }
 

@@ -70,7 +70,8 @@ struct runtime {
     struct clock clock;
     struct runtime_options options;
 
-    struct waitq ready; /* own waits of tasks, and callbacks (no task) */
+    struct waitq ready;    /* own waits of tasks, and callbacks (no task) */
+    struct waitq settlers; /* who waits until nothing else is ready */
     struct task *current;
     struct task *main;
     lua_State *volatile running; /* the Lua state that executes now; NULL in the scheduler */
@@ -127,7 +128,8 @@ int runtime_run(lua_State *L, int nargs);
 
 /* For the thread of another runtime, which runs one main after the other: the begin and the end of
  * all, and one of them, from the function and `nargs` arguments on top of the stack to its end and
- * that of all tasks it has left. Replaces them by its task. */
+ * that of all tasks it has left. Replaces them by its task, and returns that; NULL, and on top a
+ * DeadlockError, when it never got out. After os.exit `exiting` is set. */
 void runtime_begin(lua_State *L);
 void runtime_finish(lua_State *L);
 struct future *runtime_run_one(lua_State *L, int nargs);

@@ -15,8 +15,9 @@
 
 struct state {
     struct allocator *allocator;
-    bool warns;     /* warn("@on") */
-    bool continues; /* the next warning goes on with the last one */
+    size_t limit, used; /* counted only where there is a limit */
+    bool warns;         /* warn("@on") */
+    bool continues;     /* the next warning goes on with the last one */
 };
 
 static int on_panic(lua_State *L) {
@@ -42,6 +43,15 @@ static void *reallocate(void *ud, void *block, size_t old_size, size_t new_size)
     return allocator_realloc(((struct state *)ud)->allocator, block, old_size, new_size);
 }
 
+static void *reallocate_limited(void *ud, void *block, size_t old_size, size_t new_size) {
+    struct state *state = ud;
+    size_t had = block ? old_size : 0;
+    if (new_size > had && new_size - had > state->limit - state->used) return NULL;
+    void *moved = allocator_realloc(state->allocator, block, old_size, new_size);
+    if (moved || new_size == 0) state->used += new_size - had;
+    return moved;
+}
+
 /* Blocks above the allocator's size: strings of 16 KiB, say, that live for one read. Left alone,
  * malloc would give the end of its heap back to the system after each. */
 static void tune_malloc(void) {
@@ -49,13 +59,15 @@ static void tune_malloc(void) {
     mallopt(M_MMAP_THRESHOLD, 4 << 20);
 }
 
-lua_State *state_open(void) {
+lua_State *state_open(size_t limit) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, tune_malloc);
     struct state *state = calloc(1, sizeof *state);
     if (!state) return NULL;
     state->allocator = allocator_open();
-    lua_State *L = state->allocator ? lua_newstate(reallocate, state) : NULL;
+    state->limit = limit;
+    lua_Alloc allocate = limit > 0 ? reallocate_limited : reallocate;
+    lua_State *L = state->allocator ? lua_newstate(allocate, state) : NULL;
     if (!L) {
         if (state->allocator) allocator_close(state->allocator);
         free(state);

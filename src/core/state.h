@@ -6,8 +6,8 @@
 
 #include <lua.h>
 
-/* NULL: out of memory. */
-lua_State *state_open(void);
+/* A state that may take `limit` bytes; 0: as many as there are. NULL: out of memory. */
+lua_State *state_open(size_t limit);
 
 void state_close(lua_State *L);
 

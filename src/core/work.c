@@ -11,6 +11,14 @@
 #include "crew.h"
 #include "runtime.h"
 
+/* The arguments of lilac_work. */
+struct work {
+    void (*work)(void *data);
+    int (*done)(lua_State *L, void *data);
+    void *data;
+    void (*release)(void *data);
+};
+
 struct work_job {
     struct job job;
     lilac_wait wait;
@@ -36,7 +44,7 @@ static void work_free(struct job *job) {
     free(job);
 }
 
-static const struct job_type work_type = {work_run, on_worked, work_free};
+static const struct job_type work_type = {.run = work_run, .done = on_worked, .free = work_free};
 
 static bool work_cancel(lilac_wait *wait) {
     job_leave(&container_of(wait, struct work_job, wait)->job);
@@ -69,10 +77,9 @@ static int work_done(lua_State *L, lilac_wait *wait) {
     return lua_gettop(L) - arguments;
 }
 
-static const lilac_op lane_ops[LANES] = {
-    [LANE_WORK] = {.name = "thread pool", .cancel = work_cancel, .done = work_done},
-    [LANE_LOOKUP] = {.name = "dns:lookup", .cancel = work_cancel, .done = work_done},
-};
+static const lilac_op work_op = {.name = "thread pool", .cancel = work_cancel, .done = work_done};
+
+/* ---- lanes ----------------------------------------------------------------------------------- */
 
 static const struct crew_type lane_types[LANES] = {
     [LANE_WORK] = {.name = "work"}, [LANE_LOOKUP] = {.name = "lookup"}};
@@ -83,30 +90,26 @@ static unsigned lane_threads(void) {
     return cores > 0 && cores < 28 ? (unsigned)cores + 4 : 32;
 }
 
-/* The threads of a lane. NULL: out of memory. */
-static struct crew *lane_crew(struct runtime *runtime, enum lane lane) {
+struct crew *lane_crew(lua_State *L, enum lane lane) {
+    struct runtime *runtime = runtime_of(L);
     if (!runtime->lanes[lane])
         runtime->lanes[lane] = crew_open(runtime, &lane_types[lane], lane_threads(), NULL);
     return runtime->lanes[lane];
 }
 
-int work_in(lua_State *L, enum lane lane, const struct work *work) {
-    struct work_job *job = calloc(1, sizeof *job);
-    struct crew *crew = job ? lane_crew(runtime_of(L), lane) : NULL;
-    int status = UV_ENOMEM;
-    if (crew) {
-        job->job.type = &work_type;
-        job->work = *work;
-        status = crew_submit(crew, &job->job);
-    }
-    if (status == 0) return lilac_park(L, &job->wait, &lane_ops[lane]);
-    work->release(work->data);
-    free(job);
-    return lilac_raise(L, status, "%s: no thread could be started", lane_types[lane].name);
-}
-
 int lilac_work(lua_State *L, void (*work)(void *data), int (*done)(lua_State *L, void *data),
                void *data, void (*release)(void *data)) {
-    struct work all = {work, done, data, release ? release : free};
-    return work_in(L, LANE_WORK, &all);
+    struct work_job *job = calloc(1, sizeof *job);
+    struct crew *crew = job ? lane_crew(L, LANE_WORK) : NULL;
+    int status = UV_ENOMEM;
+    if (!release) release = free;
+    if (crew) {
+        job->job.type = &work_type;
+        job->work = (struct work){work, done, data, release};
+        status = crew_submit(crew, &job->job);
+    }
+    if (status == 0) return lilac_park(L, &job->wait, &work_op);
+    release(data);
+    free(job);
+    return lilac_raise(L, status, "work: no thread could be started");
 }

@@ -7,17 +7,11 @@
 
 #include "../lilac.h"
 
+struct crew;
+
 enum lane { LANE_WORK, LANE_LOOKUP, LANES };
 
-/* See lilac_work, whose arguments these are. */
-struct work {
-    void (*work)(void *data);
-    int (*done)(lua_State *L, void *data);
-    void *data;
-    void (*release)(void *data);
-};
-
-/* lilac_work in a lane. Tail call. */
-int work_in(lua_State *L, enum lane lane, const struct work *work);
+/* The threads of a lane of this runtime, for jobs of one's own. NULL: out of memory. */
+struct crew *lane_crew(lua_State *L, enum lane lane);
 
 #endif

@@ -10,18 +10,27 @@ static const lua_CFunction parts[] = {
     luaopen_lilac_base,     luaopen_lilac_coroutine, luaopen_lilac_debug, luaopen_lilac_task,
     luaopen_lilac_gather,   luaopen_lilac_timeout,   luaopen_lilac_group, luaopen_lilac_context,
     luaopen_lilac_callback, luaopen_lilac_sync,      luaopen_lilac_queue, luaopen_lilac_inspect,
+    luaopen_lilac_channel,  luaopen_lilac_thread,
 };
 
 /* What `require` finds besides; the Lua ones are in lilac_embedded. */
+/* clang-format off */
 static const luaL_Reg modules[] = {
+    {"lilac.child", luaopen_lilac_child},
+    {"lilac.content", luaopen_lilac_content},
     {"lilac.dns", luaopen_lilac_dns},
     {"lilac.file", luaopen_lilac_file},
     {"lilac.paths", luaopen_lilac_paths},
     {"lilac.pipe", luaopen_lilac_pipe},
+    {"lilac.scandir", luaopen_lilac_scandir},
     {"lilac.signal", luaopen_lilac_signal},
+    {"lilac.stdio", luaopen_lilac_stdio},
     {"lilac.tcp", luaopen_lilac_tcp},
+    {"lilac.testing", luaopen_lilac_testing},
+    {"lilac.tls", luaopen_lilac_tls},
     {"lilac.udp", luaopen_lilac_udp},
     {"lilac.unix", luaopen_lilac_unix},
+    {"lilac.watch", luaopen_lilac_watch},
     {NULL, NULL},
 };
 

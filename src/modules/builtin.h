@@ -25,6 +25,9 @@ LILAC_API int luaopen_lilac(lua_State *L);
 
 int luaopen_lilac_base(lua_State *L);
 int luaopen_lilac_callback(lua_State *L);
+int luaopen_lilac_content(lua_State *L);
+int luaopen_lilac_child(lua_State *L);
+int luaopen_lilac_channel(lua_State *L);
 int luaopen_lilac_context(lua_State *L);
 int luaopen_lilac_coroutine(lua_State *L);
 int luaopen_lilac_debug(lua_State *L);
@@ -36,11 +39,17 @@ int luaopen_lilac_inspect(lua_State *L);
 int luaopen_lilac_pipe(lua_State *L);
 int luaopen_lilac_paths(lua_State *L);
 int luaopen_lilac_queue(lua_State *L);
+int luaopen_lilac_scandir(lua_State *L);
 int luaopen_lilac_signal(lua_State *L);
+int luaopen_lilac_stdio(lua_State *L);
 int luaopen_lilac_sync(lua_State *L);
 int luaopen_lilac_task(lua_State *L);
 int luaopen_lilac_tcp(lua_State *L);
+int luaopen_lilac_testing(lua_State *L);
+int luaopen_lilac_thread(lua_State *L);
 int luaopen_lilac_timeout(lua_State *L);
+int luaopen_lilac_tls(lua_State *L);
+int luaopen_lilac_watch(lua_State *L);
 int luaopen_lilac_udp(lua_State *L);
 int luaopen_lilac_unix(lua_State *L);
 

@@ -2,12 +2,17 @@
  * ContextVar: values that belong to a task and that the tasks it creates inherit. The variables of
  * a task are one immutable table {var = value}; see context_copy in core/sched.c.
  */
+#include "context.h"
+
+#include <stdatomic.h>
+
 #include "../core/object.h"
 #include "../core/runtime.h"
 #include "builtin.h"
 
 struct variable {
     const struct object_type *type;
+    uint64_t identity; /* the same in all threads; 0: it has not left this one */
 };
 
 /* What set() returns: uservalue 1 the variable, 2 its value before. */
@@ -20,6 +25,8 @@ struct token {
 
 enum { NAME = 1, DEFAULT = 2 };          /* uservalues of a variable */
 enum { VARIABLE = 1, VALUE_BEFORE = 2 }; /* of a token */
+
+static const char travelled_key; /* identity → variable; weak values */
 
 static const struct object_type variable_type = {"ContextVar", sizeof(struct variable)};
 static const struct object_type token_type = {"Token", sizeof(struct token)};
@@ -113,6 +120,59 @@ static int variable_reset(lua_State *L) {
     return 0;
 }
 
+/* ---- in other threads ------------------------------------------------------------------------ */
+
+static void keep_identity(lua_State *L, int index, uint64_t identity) {
+    index = lua_absindex(L, index);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &travelled_key);
+    lua_pushvalue(L, index);
+    lua_rawseti(L, -2, (lua_Integer)identity);
+    lua_pop(L, 1);
+}
+
+uint64_t context_variable(lua_State *L, int index) {
+    static _Atomic uint64_t identities;
+    struct variable *variable = lua_touserdata(L, index);
+    if (lua_rawlen(L, index) != sizeof *variable || variable->type != &variable_type) return 0;
+    if (variable->identity == 0) {
+        uint64_t identity = atomic_fetch_add(&identities, 1) + 1;
+        keep_identity(L, index, identity);
+        variable->identity = identity;
+    }
+    return variable->identity;
+}
+
+void context_push_variable(lua_State *L, uint64_t identity) {
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &travelled_key);
+    if (lua_rawgeti(L, -1, (lua_Integer)identity) == LUA_TNIL) {
+        lua_pop(L, 1);
+        struct variable *variable = object_new(L, &variable_type, "lilac.ContextVar", 2);
+        variable->identity = identity;
+        keep_identity(L, -1, identity);
+    }
+    lua_remove(L, -2);
+}
+
+void context_push_all(lua_State *L) {
+    struct task *task = context_task(L);
+    if (!task->has_context) {
+        lua_pushnil(L);
+        return;
+    }
+    lua_rawgeti(L, LUA_REGISTRYINDEX, task->runtime->contexts_ref);
+    lua_rawgetp(L, -1, task);
+    lua_remove(L, -2);
+}
+
+void context_set_all(lua_State *L) {
+    struct task *task = context_task(L);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, task->runtime->contexts_ref);
+    lua_insert(L, -2);
+    lua_rawsetp(L, -2, task);
+    lua_pop(L, 1);
+    task->has_context = true;
+}
+
 static int variable_tostring(lua_State *L) {
     object_check(L, 1, &variable_type);
     lua_getiuservalue(L, 1, NAME);
@@ -127,6 +187,12 @@ int luaopen_lilac_context(lua_State *L) {
     static const luaL_Reg functions[] = {{"ContextVar", variable_new}, {NULL, NULL}};
     object_class(L, "lilac.ContextVar", methods, meta);
     object_class(L, "lilac.Token", token_methods, NULL);
+    lua_newtable(L);
+    lua_createtable(L, 0, 1);
+    lua_pushliteral(L, "v");
+    lua_setfield(L, -2, "__mode");
+    lua_setmetatable(L, -2);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &travelled_key);
     luaL_newlib(L, functions);
     return 1;
 }

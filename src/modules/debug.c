@@ -37,7 +37,8 @@ static lua_State *thread_argument(lua_State *L, int *arg) {
 
 /* ---- levels ---------------------------------------------------------------------------------- */
 
-static lua_CFunction stock_getinfo, stock_getlocal, stock_setlocal;
+/* The same in all states, each of which sets them. */
+static _Atomic(lua_CFunction) stock_getinfo, stock_getlocal, stock_setlocal;
 
 /* Calls a stock function in this very frame, so that levels are counted as they are there; the
  * level of the trampoline becomes one that does not exist. */

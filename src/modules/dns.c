@@ -1,11 +1,11 @@
 /*
- * lilac.dns: names to addresses and back. libuv asks the system's resolver in its thread pool, of
- * which lookups take at most half the threads, so that files never wait for a name server.
+ * lilac.dns: names to addresses and back. The system's resolver is asked in threads that do nothing
+ * else, so that neither files nor other work ever wait for a name server.
  *
- * A lookup has two ends: the pool's (it is over) and Lua's (every task that asked has its outcome,
- * or gave up); whoever comes last frees it. So a cancelled task goes on at once, however long the
- * resolver takes. Who asks what is being asked already joins that lookup, also one that all others
- * have given up: to try a dead name again and again keeps one thread busy, and not all.
+ * A lookup has two ends: the thread's (it is over) and Lua's (every task that asked has its
+ * outcome, or gave up); whoever comes last frees it. So a cancelled task goes on at once, however
+ * long the resolver takes. Who asks what is being asked already joins that lookup, also one that
+ * all others have given up: to try a dead name again and again keeps one thread busy, and not all.
  */
 #include "dns.h"
 
@@ -14,26 +14,34 @@
 #include <string.h>
 
 #include "../core/args.h"
+#include "../core/crew.h"
 #include "../core/list.h"
 #include "../core/waitq.h"
+#include "../core/work.h"
 #include "address.h"
 #include "builtin.h"
 
 enum { QUESTION_SIZE = NI_MAXHOST + NI_MAXSERV + 32 };
 
 struct lookup {
+    struct job job;
     union {
         uv_req_t any;
         uv_getaddrinfo_t address;
         uv_getnameinfo_t name;
     } request;
-    struct lookup *next;  /* of those that can be joined */
-    struct waitq waiters; /* until it is over */
-    unsigned count;       /* of the tasks that have not taken the outcome yet */
-    const char *name;     /* "getaddrinfo" */
-    lua_CFunction push;   /* the results, from a lookup at 1 */
+    struct lookup *next;   /* of those that can be joined */
+    struct waitq waiters;  /* until it is over */
+    unsigned count;        /* of the tasks that have not taken the outcome yet */
+    const uv_loop_t *loop; /* of those tasks */
+    const char *name;      /* "getaddrinfo" */
+    int (*ask)(uv_loop_t *loop, struct lookup *lookup); /* in a thread */
+    lua_CFunction push;                                 /* the results, from a lookup at 1 */
     int status;
     bool over;
+    struct addrinfo hints;
+    union address address;                      /* whose name is asked for */
+    char host[NI_MAXHOST], service[NI_MAXSERV]; /* whose address is; empty: nobody's */
     char subject[NI_MAXHOST];
     char question[QUESTION_SIZE]; /* of one that can be joined: all that was asked */
 };
@@ -48,20 +56,45 @@ static void lookup_forget(struct lookup *lookup) {
     if (*at) *at = lookup->next;
 }
 
-static void lookup_leave(struct lookup *lookup) {
-    if (lookup->count > 0 || !lookup->over) return;
+static void lookup_free(struct job *job) {
+    struct lookup *lookup = container_of(job, struct lookup, job);
+    lookup_forget(lookup);
     if (lookup->request.any.type == UV_GETADDRINFO)
         uv_freeaddrinfo(lookup->request.address.addrinfo);
     free(lookup);
 }
 
-static void lookup_over(struct lookup *lookup, int status) {
+static void lookup_leave(struct lookup *lookup) {
+    if (lookup->count == 0 && lookup->over) lookup_free(&lookup->job);
+}
+
+/* In a thread. Without a callback libuv does at once what it is asked for, and the loop that it
+ * wants is none that anybody turns. */
+static bool lookup_run(struct job *job, void *context) {
+    struct lookup *lookup = container_of(job, struct lookup, job);
+    uv_loop_t loop;
+    (void)context;
+    lookup->status = uv_loop_init(&loop);
+    if (lookup->status != 0) return true;
+    lookup->status = lookup->ask(&loop, lookup);
+    uv_loop_close(&loop);
+    return true;
+}
+
+static void on_looked_up(struct job *job) {
+    struct lookup *lookup = container_of(job, struct lookup, job);
     lookup->over = true;
-    lookup->status = status;
     lookup_forget(lookup);
     waitq_wake_all(&lookup->waiters);
     lookup_leave(lookup);
 }
+
+static void lookup_drop(struct job *job) {
+    lookup_forget(container_of(job, struct lookup, job));
+}
+
+static const struct job_type lookup_type = {
+    .run = lookup_run, .done = on_looked_up, .drop = lookup_drop, .free = lookup_free};
 
 static struct lookup *lookup_of(lilac_wait *wait) {
     return container_of(waitq_of(wait), struct lookup, waiters);
@@ -71,8 +104,7 @@ static bool lookup_cancel(lilac_wait *wait) {
     struct lookup *lookup = lookup_of(wait);
     waitq_unlink(wait);
     lookup->count--;
-    /* uv_cancel succeeds when no thread has begun it yet. */
-    if (lookup->count == 0 && uv_cancel(&lookup->request.any) == 0) lookup_forget(lookup);
+    if (lookup->count == 0) job_leave_queued(&lookup->job);
     return true;
 }
 
@@ -118,6 +150,14 @@ static struct lookup *lookup_new(lua_State *L, const char *name, lua_CFunction p
     return lookup;
 }
 
+/* 0 or a libuv code. */
+static int lookup_begin(lua_State *L, struct lookup *lookup) {
+    struct crew *crew = lane_crew(L, LANE_LOOKUP);
+    lookup->loop = lilac_loop(L);
+    lookup->job.type = &lookup_type;
+    return crew ? crew_submit(crew, &lookup->job) : UV_ENOMEM;
+}
+
 /* Waits for a lookup that has begun; raises when it has not, which `status` tells. */
 static int lookup_park(lua_State *L, struct lookup *lookup, int status, const lilac_op *op) {
     lookup->count++;
@@ -156,9 +196,10 @@ static int push_addresses(lua_State *L) {
     return 1;
 }
 
-static void on_addresses(uv_getaddrinfo_t *request, int status, struct addrinfo *found) {
-    (void)found; /* it is in the request as well */
-    lookup_over(container_of(request, struct lookup, request.address), status);
+static int ask_addresses(uv_loop_t *loop, struct lookup *lookup) {
+    const char *host = *lookup->host ? lookup->host : NULL;
+    const char *service = *lookup->service ? lookup->service : NULL;
+    return uv_getaddrinfo(loop, &lookup->request.address, NULL, host, service, &lookup->hints);
 }
 
 /* One entry for each address, and not one for each kind of socket too: hence the socket type. */
@@ -184,19 +225,9 @@ static struct addrinfo check_hints(lua_State *L, int arg) {
 /* The lookup that is about the same question at present, or NULL. */
 static struct lookup *lookup_find(const uv_loop_t *loop, const char *question) {
     struct lookup *at = joinable;
-    while (at && (at->request.address.loop != loop || strcmp(at->question, question) != 0))
+    while (at && (at->loop != loop || strcmp(at->question, question) != 0))
         at = at->next;
     return at;
-}
-
-/* Begins a lookup that others can join. 0 or a libuv code. */
-static int lookup_begin(uv_loop_t *loop, struct lookup *lookup, const char *host,
-                        const char *service, const struct addrinfo *hints) {
-    int status = uv_getaddrinfo(loop, &lookup->request.address, on_addresses, host, service, hints);
-    if (status != 0) return status;
-    lookup->next = joinable;
-    joinable = lookup;
-    return 0;
 }
 
 /* A numeric address and port need no resolver: pushes what they mean. An IPv4 address has but one
@@ -225,7 +256,15 @@ static int lookup_park_for(lua_State *L, const char *host, const char *service,
     if (lookup) return lookup_park(L, lookup, 0, &getaddrinfo_op);
     lookup = lookup_new(L, "getaddrinfo", push_addresses, host ? host : service);
     memcpy(lookup->question, question, sizeof question);
-    int status = lookup_begin(lilac_loop(L), lookup, host, service, hints);
+    snprintf(lookup->host, sizeof lookup->host, "%s", host ? host : "");
+    snprintf(lookup->service, sizeof lookup->service, "%s", service ? service : "");
+    lookup->hints = *hints;
+    lookup->ask = ask_addresses;
+    int status = lookup_begin(L, lookup);
+    if (status == 0) {
+        lookup->next = joinable;
+        joinable = lookup;
+    }
     return lookup_park(L, lookup, status, &getaddrinfo_op);
 }
 
@@ -237,6 +276,7 @@ int dns_getaddrinfo(lua_State *L) {
     lua_Integer port = has_service ? lua_tointegerx(L, 2, &is_port) : 0;
     luaL_argcheck(L, host || has_service, 1, "host expected, as there is no service");
     luaL_argcheck(L, !host || strlen(host) == lua_rawlen(L, 1), 1, "host contains a zero byte");
+    luaL_argcheck(L, !host || lua_rawlen(L, 1) < NI_MAXHOST, 1, "host is too long");
     luaL_argcheck(L, !is_port || (port >= 0 && port <= UINT16_MAX), 2, "port must be 0 to 65535");
     if (!is_port) {
         luaL_argcheck(L, strlen(luaL_checkstring(L, 2)) == lua_rawlen(L, 2), 2,
@@ -259,9 +299,8 @@ static int push_names(lua_State *L) {
     return 2;
 }
 
-static void on_names(uv_getnameinfo_t *request, int status, const char *host, const char *service) {
-    (void)host, (void)service; /* they are in the request as well */
-    lookup_over(container_of(request, struct lookup, request.name), status);
+static int ask_names(uv_loop_t *loop, struct lookup *lookup) {
+    return uv_getnameinfo(loop, &lookup->request.name, NULL, &lookup->address.any, 0);
 }
 
 /* getnameinfo(address [, port]) → host, service */
@@ -270,8 +309,9 @@ static int dns_getnameinfo(lua_State *L) {
     union address address = address_check(L, 1, port);
     lilac_checkpoint(L);
     struct lookup *lookup = lookup_new(L, "getnameinfo", push_names, lua_tostring(L, 1));
-    int status = uv_getnameinfo(lilac_loop(L), &lookup->request.name, on_names, &address.any, 0);
-    return lookup_park(L, lookup, status, &getnameinfo_op);
+    lookup->address = address;
+    lookup->ask = ask_names;
+    return lookup_park(L, lookup, lookup_begin(L, lookup), &getnameinfo_op);
 }
 
 int luaopen_lilac_dns(lua_State *L) {

@@ -26,18 +26,18 @@ struct file *file_check(lua_State *L, const char *op) {
 
 /* ---- jobs ------------------------------------------------------------------------------------ */
 
-static void job_free(struct job *job) {
+static void job_free(struct file_job *job) {
     buffer_free(&job->data);
     free(job);
 }
 
 /* In a thread of the pool. */
 static void on_run(uv_work_t *work) {
-    struct job *job = container_of(work, struct job, work);
+    struct file_job *job = container_of(work, struct file_job, work);
     job->type->run(job);
 }
 
-static void run_close(struct job *job) {
+static void run_close(struct file_job *job) {
     job->status = request_result(close(job->fd));
 }
 
@@ -51,7 +51,7 @@ static void close_over(struct file *file) {
         lilac_handle_finish(&file->handle);
 }
 
-static const struct job_type close_job = {.run = run_close, .over = close_over};
+static const struct file_job_type close_job = {.run = run_close, .over = close_over};
 
 /* What comes next when no job is going on. */
 static void file_go_on(struct file *file) {
@@ -64,7 +64,7 @@ static void file_go_on(struct file *file) {
 }
 
 static void on_over(uv_work_t *work, int status) {
-    struct job *job = container_of(work, struct job, work);
+    struct file_job *job = container_of(work, struct file_job, work);
     struct file *file = job->file;
     (void)status; /* no job is cancelled */
     job->in_pool = false;
@@ -76,14 +76,14 @@ static void on_over(uv_work_t *work, int status) {
         file_start(file, job->type); /* with the rest */
         return;
     }
-    const struct job_type *type = job->type;
+    const struct file_job_type *type = job->type;
     job->type = NULL;
     type->over(file);
     file_go_on(file);
 }
 
 /* It fails for lack of a callback only. */
-static void job_queue(struct job *job, uv_loop_t *loop) {
+static void job_queue(struct file_job *job, uv_loop_t *loop) {
     job->in_pool = true;
     uv_queue_work(loop, &job->work, on_run, on_over);
 }
@@ -96,7 +96,7 @@ static void on_ready(uv_poll_t *poll, int status, int events) {
     job_queue(file->job, poll->loop);
 }
 
-void file_start(struct file *file, const struct job_type *type) {
+void file_start(struct file *file, const struct file_job_type *type) {
     file->job->type = type;
     file->job->status = 0;
     if (!file->polled || !type->poll_events ||
@@ -208,11 +208,11 @@ static int file_flush(lua_State *L) {
     return file_begin(L, file_check(L, "flush"), &flush_op);
 }
 
-static void run_sync(struct job *job) {
+static void run_sync(struct file_job *job) {
     job->status = request_result(fsync(job->fd));
 }
 
-static const struct job_type sync_job = {.run = run_sync, .over = over};
+static const struct file_job_type sync_job = {.run = run_sync, .over = over};
 
 static const struct file_op sync_op = {FILE_OP("sync", file_go_through), .job = &sync_job,
                                        .push = push_self};
@@ -222,11 +222,12 @@ static int file_sync(lua_State *L) {
     return file_begin(L, file_check(L, "sync"), &sync_op);
 }
 
-static void run_truncate(struct job *job) {
+static void run_truncate(struct file_job *job) {
     job->status = request_result(ftruncate(job->fd, job->at));
 }
 
-static const struct job_type truncate_job = {.run = run_truncate, .over = file_discard_received};
+static const struct file_job_type truncate_job = {.run = run_truncate,
+                                                  .over = file_discard_received};
 
 static int truncate_go(lua_State *L, struct file *file) {
     /* What is being written goes where it was to go. */
@@ -246,7 +247,7 @@ static int file_truncate(lua_State *L) {
     return file_begin(L, file, &truncate_op);
 }
 
-static void run_stat(struct job *job) {
+static void run_stat(struct file_job *job) {
     uv_fs_t fs;
     job->status = uv_fs_fstat(NULL, &fs, job->fd, NULL);
     job->stat = fs.statbuf;
@@ -257,7 +258,7 @@ static int push_stat(lua_State *L, struct file *file) {
     return request_push_stat(L, &file->job->stat);
 }
 
-static const struct job_type stat_job = {.run = run_stat, .over = over};
+static const struct file_job_type stat_job = {.run = run_stat, .over = over};
 
 static const struct file_op stat_op = {FILE_OP("stat", file_go_through), .job = &stat_job,
                                        .push = push_stat};
@@ -270,12 +271,12 @@ static int file_stat(lua_State *L) {
 /* ---- seek ------------------------------------------------------------------------------------ */
 
 /* Its end, and with that its size; of the position of the descriptor only appending makes use. */
-static void run_find_end(struct job *job) {
+static void run_find_end(struct file_job *job) {
     job->result = lseek(job->fd, 0, SEEK_END);
     job->status = request_result(job->result);
 }
 
-static const struct job_type find_end_job = {.run = run_find_end, .over = over};
+static const struct file_job_type find_end_job = {.run = run_find_end, .over = over};
 
 static int push_position(lua_State *L, struct file *file) {
     lua_pushinteger(L, file->position);
@@ -436,14 +437,14 @@ void file_push(lua_State *L, const struct file_source *source) {
     init_handle(lilac_loop(L), file, source);
 }
 
-/* What kind of file was opened, and where it begins. */
+/* What kind of file was opened (answer: whether one can seek in it), and where it begins. */
 static void run_look(struct request *request, bool at_end) {
     struct stat found;
     request->status = request_result(fstat(request->fd, &found));
     if (request->status < 0) return;
     if (S_ISDIR(found.st_mode)) request->status = UV_EISDIR;
-    request->flag = S_ISREG(found.st_mode) || S_ISBLK(found.st_mode);
-    request->size = at_end && request->flag ? lseek(request->fd, 0, SEEK_END) : 0;
+    request->answer = S_ISREG(found.st_mode) || S_ISBLK(found.st_mode);
+    request->size = at_end && request->answer ? lseek(request->fd, 0, SEEK_END) : 0;
 }
 
 /* flags = the request's `mode`, permissions its `stat.st_mode` */
@@ -462,7 +463,7 @@ static int push_file(lua_State *L, struct request *request) {
                                  .readable = access != O_WRONLY,
                                  .writable = access != O_RDONLY,
                                  .appends = (request->mode & O_APPEND) != 0,
-                                 .seekable = request->flag,
+                                 .seekable = request->answer,
                                  .position = request->size};
     file_push(L, &source);
     request->fd = -1;
@@ -549,9 +550,7 @@ static int file_mkstemp(lua_State *L) {
     return request_park(L, request);
 }
 
-int luaopen_lilac_file(lua_State *L) {
-    static const luaL_Reg functions[] = {
-        {"mkstemp", file_mkstemp}, {"open", open_file}, {NULL, NULL}};
+void file_prepare(lua_State *L) {
     static const luaL_Reg methods[] = {
         {"close", file_close}, {"flush", file_flush}, {"lines", file_lines},
         {"read", file_read},   {"seek", file_seek},   {"setvbuf", file_setvbuf},
@@ -559,8 +558,14 @@ int luaopen_lilac_file(lua_State *L) {
         {"write", file_write}, {NULL, NULL}};
     static const luaL_Reg meta[] = {
         {"__close", file_close}, {"__tostring", file_tostring}, {NULL, NULL}};
-    lilac_check_version(L);
     lilac_handle_metatable(L, &file_type, methods, meta);
+}
+
+int luaopen_lilac_file(lua_State *L) {
+    static const luaL_Reg functions[] = {
+        {"mkstemp", file_mkstemp}, {"open", open_file}, {NULL, NULL}};
+    lilac_check_version(L);
+    file_prepare(L);
     luaL_newlib(L, functions);
     return 1;
 }

@@ -13,21 +13,21 @@
 #include "../lilac.h"
 
 struct file;
-struct job;
+struct file_job;
 
 /* What the pool can do with a file. Static. */
-struct job_type {
-    void (*run)(struct job *job);    /* in a thread of the pool: sees the job, and not the file */
-    void (*over)(struct file *file); /* on the loop; plain C */
-    int poll_events;                 /* what to wait for first, where the file can be polled */
+struct file_job_type {
+    void (*run)(struct file_job *job); /* in a thread of the pool: sees the job, and not the file */
+    void (*over)(struct file *file);   /* on the loop; plain C */
+    int poll_events;                   /* what to wait for first, where the file can be polled */
 };
 
 /* Outlives its file, when the program ends in the middle of it. */
-struct job {
+struct file_job {
     uv_work_t work;
-    struct file *file;           /* NULL: it is gone */
-    const struct job_type *type; /* what is going on; NULL: nothing */
-    bool in_pool;                /* rather than being polled for */
+    struct file *file;                /* NULL: it is gone */
+    const struct file_job_type *type; /* what is going on; NULL: nothing */
+    bool in_pool;                     /* rather than being polled for */
     int fd;
     bool seekable, appends;
     int64_t at;         /* where to read or write; the size to cut the file to */
@@ -47,7 +47,7 @@ struct file {
     } uv;
     char *path;
     bool readable, writable, polled;
-    struct job *job;
+    struct file_job *job;
     int64_t position; /* of what is read or written next; everything buffered is behind it, or
                          before it */
 
@@ -88,7 +88,7 @@ struct file_op {
     int (*go)(lua_State *L, struct file *file);
 
     /* For file_go_through: what the pool does for it, and then the results. */
-    const struct job_type *job;
+    const struct file_job_type *job;
     int (*push)(lua_State *L, struct file *file);
 };
 
@@ -103,6 +103,9 @@ bool file_wait_cancel(lilac_wait *wait);
 int file_wait_done(lua_State *L, lilac_wait *wait);
 void file_wait_describe(lilac_wait *wait, char *text, size_t size);
 int file_turn_done(lua_State *L, lilac_wait *wait);
+
+/* Makes the metatable of Files, unless it is there: for every luaopen_ of those that push some. */
+void file_prepare(lua_State *L);
 
 /* What is to be made a File: an open descriptor, and how it was opened. */
 struct file_source {
@@ -136,7 +139,7 @@ int file_fail(lua_State *L, struct file *file, int status);
 int file_take_write_status(struct file *file);
 
 /* Starts a job; none is going on. */
-void file_start(struct file *file, const struct job_type *type);
+void file_start(struct file *file, const struct file_job_type *type);
 
 /* Whether all is written; otherwise a job is going on that helps to it. */
 bool file_flushed(struct file *file);

@@ -24,7 +24,7 @@ enum {
 
 /* ---- the job --------------------------------------------------------------------------------- */
 
-static void run_read(struct job *job) {
+static void run_read(struct file_job *job) {
     char *bytes = job->data.block + job->data.start;
     ssize_t count;
     do {
@@ -36,7 +36,7 @@ static void run_read(struct job *job) {
 }
 
 static void read_over(struct file *file) {
-    struct job *job = file->job;
+    struct file_job *job = file->job;
     file->was_full = job->data.size == job->wanted;
     if (file->was_full && file->chunk < LAST_CHUNK) file->chunk *= 2;
     if (!file->is_stale) buffer_swap(&file->ahead, &job->data);
@@ -44,12 +44,12 @@ static void read_over(struct file *file) {
     file->is_stale = false;
 }
 
-static const struct job_type read_job = {
+static const struct file_job_type read_job = {
     .run = run_read, .over = read_over, .poll_events = UV_READABLE};
 
 /* Starts to read what follows on `received`. False: out of memory. */
 static bool read_start(struct file *file, size_t wanted) {
-    struct job *job = file->job;
+    struct file_job *job = file->job;
     char *block = malloc(HEADROOM + wanted);
     if (!block) return false;
     buffer_free(&job->data); /* writing leaves a small block */
@@ -278,6 +278,30 @@ static int read_go(lua_State *L, struct file *file) {
 
 static const struct file_op read_op = {FILE_OP("read", read_go)};
 
+/* The way of most reads: one line, which is there. Pushes it, and needs no turn. False, and nothing
+ * done, when there is more to it. */
+static bool take_line(lua_State *L, struct file *file) {
+    size_t count;
+    if (lua_gettop(L) != 2 || file->taken || file->received.size == 0) return false;
+    enum format format = format_at(L, 2, &count);
+    if (format != FORMAT_LINE && format != FORMAT_LINE_KEPT) return false;
+    const char *bytes = buffer_bytes(&file->received);
+    const char *newline = memchr(bytes, '\n', file->received.size);
+    if (!newline) return false;
+    size_t size = (size_t)(newline - bytes) + 1;
+    lua_pushlstring(L, bytes, format == FORMAT_LINE ? size - 1 : size);
+    file->position += (int64_t)size;
+    buffer_drop(&file->received, size);
+    read_ahead(file);
+    return true;
+}
+
+/* [file, formats…], which have been checked */
+static int read_begin(lua_State *L, struct file *file) {
+    lilac_checkpoint(L);
+    return take_line(L, file) ? 1 : file_begin(L, file, &read_op);
+}
+
 int file_read(lua_State *L) {
     struct file *file = file_check(L, "read");
     check_formats(L);
@@ -286,7 +310,7 @@ int file_read(lua_State *L) {
         return lilac_throw(L, "InvalidStateError", "read %s: the File was opened for writing",
                            file->path);
     }
-    return file_begin(L, file, &read_op);
+    return read_begin(L, file);
 }
 
 /* Its upvalues: their number, the file, the formats. */
@@ -296,7 +320,7 @@ static int lines_next(lua_State *L) {
     lua_settop(L, 0);
     for (int i = 1; i <= count; i++)
         lua_pushvalue(L, lua_upvalueindex(1 + i));
-    return file_begin(L, file_check(L, "read"), &read_op);
+    return read_begin(L, file_check(L, "read"));
 }
 
 int file_lines(lua_State *L) {

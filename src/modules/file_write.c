@@ -15,7 +15,7 @@
 /* ---- the job --------------------------------------------------------------------------------- */
 
 /* result: how much was written; at: where it ends */
-static void run_write(struct job *job) {
+static void run_write(struct file_job *job) {
     const char *bytes = buffer_bytes(&job->data);
     size_t size = job->data.size, written = 0;
     request_block_signals();
@@ -35,7 +35,7 @@ static void run_write(struct job *job) {
 }
 
 static void write_over(struct file *file) {
-    struct job *job = file->job;
+    struct file_job *job = file->job;
     if (job->status < 0) {
         file->write_status = job->status;
         buffer_free(&job->data);
@@ -44,11 +44,11 @@ static void write_over(struct file *file) {
     file->position = job->at + (int64_t)file->queued.size;
 }
 
-static const struct job_type write_job = {
+static const struct file_job_type write_job = {
     .run = run_write, .over = write_over, .poll_events = UV_WRITABLE};
 
 static void write_start(struct file *file) {
-    struct job *job = file->job;
+    struct file_job *job = file->job;
     job->at = file->position - (int64_t)file->queued.size;
     buffer_swap(&job->data, &file->queued);
     file_start(file, &write_job);

@@ -66,19 +66,19 @@ static int paths_lstat(lua_State *L) {
 /* As Python's Path.exists: what cannot be there is not there, other errors are errors. */
 static void run_exists(struct request *request) {
     run_stat(request);
-    request->flag = request->status == 0;
+    request->answer = request->status == 0;
     if (request->status == UV_ENOENT || request->status == UV_ENOTDIR ||
         request->status == UV_ELOOP)
         request->status = 0;
 }
 
-static int push_flag(lua_State *L, struct request *request) {
-    lua_pushboolean(L, request->flag);
+static int push_answer(lua_State *L, struct request *request) {
+    lua_pushboolean(L, request->answer);
     return 1;
 }
 
 static const struct request_op exists_op = {
-    .wait = REQUEST_WAIT("exists"), .run = run_exists, .push = push_flag};
+    .wait = REQUEST_WAIT("exists"), .run = run_exists, .push = push_answer};
 
 /* exists(path) → boolean */
 static int paths_exists(lua_State *L) {
@@ -86,11 +86,11 @@ static int paths_exists(lua_State *L) {
 }
 
 static void run_access(struct request *request) {
-    request->flag = access(request->path, request->mode) == 0;
+    request->answer = access(request->path, request->mode) == 0;
 }
 
 static const struct request_op access_op = {
-    .wait = REQUEST_WAIT("access"), .run = run_access, .push = push_flag};
+    .wait = REQUEST_WAIT("access"), .run = run_access, .push = push_answer};
 
 /* access(path [, letters of "rwx"]) → boolean */
 static int paths_access(lua_State *L) {
@@ -108,6 +108,8 @@ static int paths_access(lua_State *L) {
 /* ---- folders --------------------------------------------------------------------------------- */
 
 enum { FOLDER_MODE = 0777 };
+
+enum mkdir_options { PARENTS = 1, EXIST_OK = 2 };
 
 /* Makes a folder; one that is there is fine when `is_fine`. 0 or a libuv code. */
 static int make_folder(const char *path, int mode, bool is_fine) {
@@ -134,9 +136,9 @@ static int make_parents(char *path) {
 }
 
 static void run_mkdir(struct request *request) {
-    request->status = request->parents ? make_parents(request->path) : 0;
+    request->status = request->options & PARENTS ? make_parents(request->path) : 0;
     if (request->status == 0)
-        request->status = make_folder(request->path, request->mode, request->flag);
+        request->status = make_folder(request->path, request->mode, request->options & EXIST_OK);
 }
 
 static const struct request_op mkdir_op = {.wait = REQUEST_WAIT("mkdir"), .run = run_mkdir};
@@ -150,8 +152,7 @@ static int paths_mkdir(lua_State *L) {
     bool exist_ok = args_option_boolean(L, 2, "exist_ok", false);
     int mode = request_option_mode(L, 2, "mode");
     struct request *request = request_new(L, &mkdir_op, path, NULL);
-    request->parents = parents;
-    request->flag = exist_ok;
+    request->options = (parents ? PARENTS : 0) | (exist_ok ? EXIST_OK : 0);
     request->mode = mode < 0 ? FOLDER_MODE : mode;
     return request_park(L, request);
 }

@@ -83,12 +83,12 @@ const char *request_push_template(lua_State *L, int arg, int *suffix_size) {
     const char *prefix = option_name(L, arg, "prefix", "tmp");
     const char *suffix = suffix_size ? option_name(L, arg, "suffix", "") : "";
     if (suffix_size) *suffix_size = (int)strlen(suffix);
-    return lua_pushfstring(L, "%s/%sXXXXXX%s", dir, prefix, suffix);
+    return lua_pushfstring(L, "%s%s%sXXXXXX%s", dir, *dir ? "/" : "", prefix, suffix);
 }
 
 /* ---- results --------------------------------------------------------------------------------- */
 
-static const char *type_of(uint64_t mode) {
+const char *request_type(uint64_t mode) {
     switch (mode & S_IFMT) {
     case S_IFREG: return "file";
     case S_IFDIR: return "directory";
@@ -113,7 +113,7 @@ static void set_integer(lua_State *L, const char *name, uint64_t value) {
 
 int request_push_stat(lua_State *L, const uv_stat_t *stat) {
     lua_createtable(L, 0, 14);
-    lua_pushstring(L, type_of(stat->st_mode));
+    lua_pushstring(L, request_type(stat->st_mode));
     lua_setfield(L, -2, "type");
     set_integer(L, "mode", stat->st_mode & MAX_MODE);
     set_integer(L, "size", stat->st_size);

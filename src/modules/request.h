@@ -47,7 +47,8 @@ struct request {
     char *other; /* the second path of rename and the like, or NULL */
 
     int mode;               /* permissions; of access: which */
-    bool flag, parents;     /* an option of the operation */
+    unsigned options;       /* bits of the operation's own */
+    bool answer;            /* of a question */
     int64_t size;           /* a limit, a length */
     struct timespec set[2]; /* utime: of access, of change */
     struct buffer data;     /* to write, or what was read */
@@ -92,6 +93,9 @@ void request_describe(lilac_wait *wait, char *text, size_t size);
 /* Pushes "stat: /path" for the system error `status`, and raises it; its field `path` is set. `op`
  * is "fs:stat", "file:read", … */
 int request_raise(lua_State *L, int status, const char *op, const char *path, const char *other);
+
+/* "file", "directory", …: the type that permissions tell as well. */
+const char *request_type(uint64_t mode);
 
 /* Pushes what stat() returns, a table; returns 1. */
 int request_push_stat(lua_State *L, const uv_stat_t *stat);

@@ -12,6 +12,7 @@
 #include "address.h"
 
 struct stream;
+struct stream_filter; /* stream_filter.h */
 
 struct stream_ops {
     /* Starts or goes on reading: stream_received() from now on. 0 or a libuv code. */
@@ -38,6 +39,11 @@ struct stream_ops {
 
     /* The stream is about to be freed: frees what the transport owns (`own`). May be NULL. */
     void (*free)(struct stream *stream);
+
+    /* The descriptor, for a child process to have. When it is one of the process's own 0 to 2, both
+     * go on with it; else the stream is closed here. A libuv code when there is none. May be NULL:
+     * there never is. */
+    int (*descriptor)(const struct stream *stream);
 
     /* Push the address of an end; return the number of values. */
     int (*peername)(lua_State *L, struct stream *stream);
@@ -70,12 +76,14 @@ struct stream_want {
 struct stream {
     lilac_handle handle; /* first */
     const struct stream_ops *ops;
+    struct stream_filter *filter; /* between the stream and its transport; NULL: none */
     union {
         uv_handle_t handle;
         uv_stream_t stream;
         uv_tcp_t tcp;
         uv_pipe_t pipe;
-        uv_tty_t tty;
+        uv_poll_t poll;
+        uv_idle_t idle; /* of transports that libuv has no handle for */
     } uv;
     union { /* connects, then writes, then shuts down: never two at once */
         uv_connect_t connect;
@@ -96,6 +104,7 @@ struct stream {
     struct buffer queued; /* waits for `sending` to be sent */
     struct buffer sending;
     uint64_t accepted, sent; /* bytes, since the beginning */
+    size_t held;             /* so many did try_write take, and the filter is still sending */
     int write_status;        /* 0, or the error that ended the sending direction */
     bool ending, ended;      /* shutdown() was asked for; is done */
 };
@@ -139,5 +148,6 @@ int stream_uv_try_read(struct stream *stream, const char **bytes, size_t max);
 int stream_uv_try_write(struct stream *stream, const uv_buf_t *bufs, unsigned count);
 int stream_uv_write(struct stream *stream, const char *bytes, size_t size);
 int stream_uv_shutdown(struct stream *stream);
+int stream_uv_descriptor(const struct stream *stream);
 
 #endif

@@ -72,6 +72,7 @@ static const struct stream_ops tcp_ops = {.start = stream_uv_start,
                                           .write = stream_uv_write,
                                           .shutdown = stream_uv_shutdown,
                                           .linger = tcp_linger,
+                                          .descriptor = stream_uv_descriptor,
                                           .peername = tcp_peername,
                                           .sockname = tcp_sockname,
                                           .subject = tcp_subject};

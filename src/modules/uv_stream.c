@@ -74,3 +74,9 @@ static void on_shutdown(uv_shutdown_t *request, int status) {
 int stream_uv_shutdown(struct stream *stream) {
     return uv_shutdown(&stream->request.shutdown, &stream->uv.stream, on_shutdown);
 }
+
+int stream_uv_descriptor(const struct stream *stream) {
+    uv_os_fd_t fd;
+    int status = uv_fileno(&stream->uv.handle, &fd);
+    return status == 0 ? fd : status;
+}

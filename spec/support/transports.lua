@@ -1,0 +1,68 @@
+-- Everything that is a Stream: name → { pair =, … }, for spec/modules/transports_spec.lua, which
+-- says the same of all of them.
+--
+--    pair(options) → a, b [, also]   two open Streams: what is written to `a` is read from `b`;
+--                                    and something that is to be closed after them
+--    one_way                         nothing goes from `b` to `a`
+--    resets                          closing an end with unread data resets the connection
+--
+-- `options` are those of the streams: `limit`.
+
+local lilac = require "lilac"
+
+local function connected(listener, connect, ...)
+  local _ <close> = listener
+  local stream = connect(...)
+  return stream, listener:accept()
+end
+
+local function unix_pair(name, options)
+  return connected(lilac.unix.listen(name, options), lilac.unix.connect, name, options)
+end
+
+local transports = {}
+
+transports["TCP"] = {
+  resets = true,
+  pair = function(options)
+    local listener = lilac.tcp.listen("127.0.0.1", 0, options)
+    return connected(listener, lilac.tcp.connect, "127.0.0.1", listener.port, options)
+  end,
+}
+
+transports["a Unix socket"] = {
+  resets = true,
+  pair = function(options)
+    local path = os.tmpname()
+    os.remove(path)
+    return unix_pair(path, options)
+  end,
+}
+
+transports["an abstract Unix socket"] = {
+  resets = true,
+  pair = function(options) return unix_pair("@lilac-" .. math.random(1 << 40), options) end,
+}
+
+transports["a pipe"] = {
+  one_way = true,
+  pair = function(options)
+    local reader, writer = lilac.pipe.pair(options)
+    return writer, reader
+  end,
+}
+
+transports["stdin and stdout of a child"] = {
+  one_way = true,
+  pair = function(options)
+    local cat = lilac.process.spawn { "cat", stdin = "pipe", stdout = "pipe",
+      limit = options and options.limit }
+    return cat.stdin, cat.stdout, cat
+  end,
+}
+
+transports["a pair in memory"] = {
+  pair = function(options) return lilac.testing.stream_pair(options) end,
+}
+
+return transports
