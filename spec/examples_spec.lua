@@ -44,6 +44,17 @@ lemon  29 kcal
 plum   46 kcal
 all at once: true
 ]],
+  cpu_map = [[
+200000 of 200000 numbers seen
+primes below 200000: 17984
+]],
+  blocking = [[
+hello ann
+hello bob
+the loop went on: true
+no such host
+]],
+  cores = "HELLO\tWORLD\nworkers that have served: 2\ncount here: nil\n",
   first = [[
 south has answered
 north: cancelled by task:cancel() at examples/first.lua:22: too late
@@ -84,6 +95,10 @@ cedar
 dune
 ember
 requests: 2
+]],
+  tls_echo = [[
+hello: TLSv1.3, echo, new
+hello again: TLSv1.3, echo, resumed
 ]],
   unix_rpc = [[
 upper lilac	ok	LILAC

@@ -10,10 +10,12 @@
 --- Stream afterwards. What they write later may overtake what the Stream still has to send, to a
 --- slow reader: `stdout:flush()` waits for that. Read stdin by one of them only: both read ahead.
 ---
---- Writing to a file waits for the disk as `print` does; writing to anything else parks the task
---- while more than 64 KiB are unsent. What was accepted is written at the end of the program,
---- however slow the reader. When nobody reads stdout any more, the program ends by SIGPIPE, as any
---- filter; with a handler for SIGPIPE writing raises BrokenPipeError.
+--- Nothing is held back: each `write` is a system call, so that whoever has much to say in small
+--- pieces joins them (`table.concat`, several arguments). Writing to a file waits for the disk as
+--- `print` does; writing to anything else parks the task while more than 64 KiB are unsent. What
+--- was accepted is written at the end of the program, however slow the reader. When nobody reads
+--- stdout any more, the program ends by SIGPIPE, as any filter; with a handler for SIGPIPE
+--- writing raises BrokenPipeError.
 ---
 --- `close` closes the Stream, and leaves descriptors 0 to 2 to `print`, `io` and children; who asks
 --- for it again gets another Stream. `shutdown` ends stdout or stderr for the reader: the

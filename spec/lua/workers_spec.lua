@@ -99,13 +99,12 @@ describe("a worker that fails", function()
         stream:write(state or "new", "\n")
         state = "old"
       end, { workers = 1 })
-      local function ask(line)
-        local ok, stream = pcall(lilac.net.connect, "127.0.0.1", server.port)
-        if not ok then return nil end
-        local _ <close> = stream
+      local function try(line)
+        local stream <close> = lilac.net.connect("127.0.0.1", server.port)
         stream:write(line, "\n")
-        return select(2, pcall(stream.read, stream, "l"))
+        return stream:read "l"
       end
+      local function ask(line) return select(2, pcall(try, line)) end
       print(ask "hello", ask "hello")
       ask "crash"
       local answer
@@ -181,7 +180,7 @@ describe("lilac --workers", function()
       if lilac.workers.current == 2 then os.exit(7) end
       lilac.sleep(99)]], { options = "--workers 2", limit = 30 })
     assert.equal(7, child.status)
-    assert.equal("left\nleft\n", child.stdout)
+    assert.matches("^left\n", child.stdout) -- and the other one, if it had begun
   end)
 
   it("refuses a wrong number", function()

@@ -377,7 +377,7 @@ describe("the handshake", function()
 
   it("comes after what was written in plain", function()
     local client, server = plain_pair()
-    local writer = lilac.create_task(server.write, server, "ready\n", ("x"):rep(8 * MIB))
+    local writer = settle.start(server.write, server, "ready\n", ("x"):rep(8 * MIB))
     local task = settle.start(tls.handshake, server, serving, { server_side = true })
     assert.equal("ready", client:read())
     assert.equal(8 * MIB, #client:read(8 * MIB))
@@ -639,7 +639,7 @@ describe("a TLS stream", function()
 
   it("ends one direction after what is queued, and the other goes on", function()
     local client, server = pair()
-    local writer = lilac.create_task(client.write, client, ("x"):rep(4 * MIB))
+    local writer = settle.start(client.write, client, ("x"):rep(4 * MIB))
     local shutdown = settle.start(client.shutdown, client)
     assert.equal(4 * MIB, #server:read "a")
     shutdown:await()
@@ -808,7 +808,7 @@ describe("openssl s_server", function()
 
   it("talks to a client, which resumes its session", function()
     for _, version in ipairs { "-tls1_3", "-tls1_2" } do
-      local job, port = server("good", version)
+      local job <close>, port = server("good", version)
       local context = tls.context { ca = made.ca }
       for i = 1, 2 do
         local stream <close> = connect(port, context)
@@ -816,7 +816,6 @@ describe("openssl s_server", function()
         assert.equal("olleh", stream:read())
         assert.equal(i == 2, stream:tls_info().session_reused)
       end
-      assert.is_truthy(job)
     end
   end)
 
@@ -827,13 +826,13 @@ describe("openssl s_server", function()
       wrong = "HOSTNAME_MISMATCH",
       unknown = "UNABLE_TO_GET_ISSUER_CERT_LOCALLY",
     } do
-      local _, port = server(name)
+      local _ <close>, port = server(name)
       assert.equal(code, raises("TLSError", connect, port).code)
     end
   end)
 
   it("chooses a protocol, and sees the certificate of a client", function()
-    local _, port = server("good", "-alpn one,two -Verify 1 -CAfile " .. made.ca)
+    local _ <close>, port = server("good", "-alpn one,two -Verify 1 -CAfile " .. made.ca)
     local context = tls.context { ca = made.ca, cert = made:path "client.pem",
       key = made:path "client.key", alpn = { "two" } }
     local stream <close> = connect(port, context)

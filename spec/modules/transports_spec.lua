@@ -56,6 +56,9 @@ local function describe_transport(name, transport)
   end
 
   describe(name, function()
+    setup(transport.setup or function() end)
+    teardown(transport.teardown or function() end)
+
     it("is read in every format", function()
       local a, b, _ <close> = open()
       a:write("one\ntwo\nthree\r\n\n", 12, "345;678\n", "the rest\nof it\nall")

@@ -208,21 +208,15 @@ static char *follow(const char *path) {
     return NULL;
 }
 
-/* Makes a file with a new name beside `target`. Returns its descriptor, and its name in `name`, or
- * a libuv code. */
-static int make_beside(const char *target, int mode, char **name) {
+/* Makes a file with a new name beside `target`, and writes the name into `name`, which has room for
+ * it. A descriptor or a libuv code. */
+static int make_beside(const char *target, int mode, char *name, size_t room) {
     int fd, tries = 0;
     do {
         uint64_t random;
         if (getrandom(&random, sizeof random, 0) != sizeof random) return request_result(-1);
-        if (asprintf(name, "%.*s.lilac-%016" PRIx64, folder_size(target), target, random) < 0) {
-            *name = NULL;
-            return UV_ENOMEM;
-        }
-        fd = request_open(*name, O_WRONLY | O_CREAT | O_EXCL, mode);
-        if (fd >= 0) return fd;
-        free(*name);
-        *name = NULL;
+        snprintf(name, room, "%.*s.lilac-%016" PRIx64, folder_size(target), target, random);
+        fd = request_open(name, O_WRONLY | O_CREAT | O_EXCL, mode);
     } while (fd == UV_EEXIST && ++tries < 10);
     return fd;
 }
@@ -238,14 +232,11 @@ static void sync_folder(const char *path) {
     free(folder);
 }
 
-/* Puts a new file with the data in the place of `target`, of which `old` tells, if it is there. */
-static int replace(const struct request *request, const char *target, const struct stat *old) {
-    char *name = NULL;
+/* Fills the new file `name`, open at `fd`, and puts it in the place of `target`, of which `old`
+ * tells, if it is there. */
+static int replace(const struct request *request, const char *target, const struct stat *old,
+                   const char *name, int fd) {
     int mode = request->mode >= 0 ? request->mode : old ? (int)(old->st_mode & 07777) : -1;
-    /* rename(2) does not ask whether the file may be written, as opening it would. */
-    if (old && faccessat(AT_FDCWD, target, W_OK, AT_EACCESS) != 0) return request_result(-1);
-    int fd = make_beside(target, mode < 0 ? NEW_MODE : mode & 0777, &name);
-    if (fd < 0) return fd;
     /* Where it may not be given away, it is the writer's. Before the mode, which this may cut. */
     if (old && fchown(fd, old->st_uid, old->st_gid) != 0) errno = 0;
     int status = fill(request, fd, mode);
@@ -255,6 +246,20 @@ static int replace(const struct request *request, const char *target, const stru
         unlink(name);
     else if (request->options & SYNC)
         sync_folder(target);
+    return status;
+}
+
+/* Writes the data to a new file in the place of `target`. 0 or a libuv code. */
+static int write_atomically(const struct request *request, const char *target,
+                            const struct stat *old) {
+    int mode = request->mode >= 0 ? request->mode : old ? (int)old->st_mode : NEW_MODE;
+    size_t room = strlen(target) + sizeof ".lilac-0123456789abcdef";
+    /* rename(2) does not ask whether the file may be written, as opening it would. */
+    if (old && faccessat(AT_FDCWD, target, W_OK, AT_EACCESS) != 0) return request_result(-1);
+    char *name = malloc(room);
+    if (!name) return UV_ENOMEM;
+    int status = make_beside(target, mode & 0777, name, room);
+    if (status >= 0) status = replace(request, target, old, name, status);
     free(name);
     return status;
 }
@@ -270,7 +275,7 @@ static void run_write_file(struct request *request) {
     if (!target || (is_there && !S_ISREG(old.st_mode))) /* devices and the like stay */
         request->status = write_in_place(request);
     else
-        request->status = replace(request, target, is_there ? &old : NULL);
+        request->status = write_atomically(request, target, is_there ? &old : NULL);
     free(target);
 }
 
@@ -322,7 +327,7 @@ static int copy(const struct request *request, int from, int to) {
     request_block_signals();
     for (int64_t done = 0;;) {
         if (request_is_left(request)) return UV_ECANCELED;
-        ssize_t count = copy_file_range(from, NULL, to, NULL, 4 * PIECE, 0);
+        ssize_t count = copy_file_range(from, NULL, to, NULL, PIECE, 0);
         if (count > 0)
             done += count;
         else if (done == 0 && (count == 0 || (errno != ENOSPC && errno != EFBIG)))

@@ -53,7 +53,8 @@
     X(SSL_CTX_sess_set_new_cb)                                                                     \
     X(SSL_CTX_set_alpn_protos)                                                                     \
     X(SSL_CTX_set_alpn_select_cb)                                                                  \
-    X(SSL_CTX_set_default_verify_paths)                                                            \
+    X(SSL_CTX_set_default_verify_dir)                                                              \
+    X(SSL_CTX_set_default_verify_file)                                                             \
     X(SSL_CTX_set_options)                                                                         \
     X(SSL_CTX_set_session_id_context)                                                              \
     X(SSL_CTX_use_PrivateKey)                                                                      \

@@ -295,7 +295,8 @@ static bool use_defaults(struct recipe *recipe) {
     SSL_CTX *ssl = context->ssl;
     ossl.SSL_CTX_ctrl(ssl, SSL_CTRL_SET_MIN_PROTO_VERSION, recipe->min_version, NULL);
     ossl.SSL_CTX_set_options(ssl, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
-    ossl.SSL_CTX_ctrl(ssl, SSL_CTRL_MODE, SSL_MODE_RELEASE_BUFFERS, NULL);
+    /* A server sends what is in `cert`. To look for more would be to search the disk each time. */
+    ossl.SSL_CTX_ctrl(ssl, SSL_CTRL_MODE, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_NO_AUTO_CHAIN, NULL);
     ossl.SSL_CTX_ctrl(ssl, SSL_CTRL_SET_SESS_CACHE_MODE,
                       SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL, NULL);
     ossl.SSL_CTX_sess_set_new_cb(ssl, on_session);
@@ -315,7 +316,9 @@ static bool use_defaults(struct recipe *recipe) {
 static bool use_trust(struct recipe *recipe) {
     if (recipe->ca) return use_source(recipe, "ca", recipe->ca, use_ca);
     if (!recipe->context->verify) return true;
-    return ossl.SSL_CTX_set_default_verify_paths(recipe->context->ssl) ||
+    /* Not set_default_verify_paths: that also has each handshake list the folder. */
+    return (ossl.SSL_CTX_set_default_verify_file(recipe->context->ssl) &&
+            ossl.SSL_CTX_set_default_verify_dir(recipe->context->ssl)) ||
            recipe_fail_openssl(recipe);
 }
 

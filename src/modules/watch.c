@@ -143,8 +143,10 @@ static void watcher_on_close(lilac_handle *handle) {
 
 static void watcher_on_free(lilac_handle *handle) {
     struct watcher *watcher = (struct watcher *)handle;
-    for (struct list *at; (at = list_shift(&watcher->events));)
+    for (struct list *at = watcher->events.next, *next; at != &watcher->events; at = next) {
+        next = at->next;
         free(container_of(at, struct event, list));
+    }
     free(watcher->path);
 }
 
