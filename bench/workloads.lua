@@ -54,6 +54,15 @@ local function echo(bytes, ratio)
   }
 end
 
+local function udp(bytes, ratio)
+  return {
+    name = "udp-" .. bytes, folder = "udp",
+    title = "UDP echo, server and 50 clients in one process, datagrams of " .. bytes .. " bytes",
+    count = 50000, peer_count = 20000, argument = bytes, repeats = 4,
+    metrics = {{unit = "us", per = "exchange", of = "limit", ratio = ratio}},
+  }
+end
+
 local function echo_unix(bytes, ratio)
   return {
     name = "echo-unix-" .. bytes, folder = "echo", without = {copas = true},
@@ -138,6 +147,14 @@ return {
   echo(64, 1.08),
   echo(1024, 1.12),
   echo(16384, 1.3),
+  udp(64, 1.2),
+  udp(1024, 1.2),
+  {
+    name = "connect", folder = "connect",
+    title = "50 clients connect, wait for the server to close, and connect again, in one process",
+    count = 10000, peer_count = 5000, repeats = 4,
+    metrics = {{unit = "us", per = "connection", of = "limit", ratio = 1.6}},
+  },
   echo_unix(64, 1.25),
   echo_unix(1024, 1.3),
   echo_unix(16384, 1.5),

@@ -133,7 +133,8 @@ end
 ---@return lilac.Stream
 function net.connect(host, port, options)
   check_address("connect", host, port, 1)
-  local passed = check_options("connect", 3, options, CONNECT_OPTIONS, RACE_OPTIONS)
+  local passed = options ~= nil
+    and check_options("connect", 3, options, CONNECT_OPTIONS, RACE_OPTIONS) or nil
   local timeout = check_seconds("connect", 3, options, "timeout")
   local delay = check_seconds("connect", 3, options, "happy_eyeballs_delay") or ATTEMPT_DELAY
   local secure = prepare_tls("connect", 3, options,

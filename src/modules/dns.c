@@ -170,12 +170,13 @@ static int lookup_park(lua_State *L, struct lookup *lookup, int status, const li
 
 /* ---- getaddrinfo ----------------------------------------------------------------------------- */
 
-/* Appends {address=, family=, port=} to the array on top of the stack. */
-static void push_address(lua_State *L, const union address *address) {
+/* [..., array, address as a text]: appends {address=, family=, port=} to the array. */
+static void append_address(lua_State *L, const union address *address) {
     lua_createtable(L, 0, 3);
-    address_push(L, address);
-    lua_setfield(L, -3, "port");
+    lua_insert(L, -2);
     lua_setfield(L, -2, "address");
+    lua_pushinteger(L, address_port(address));
+    lua_setfield(L, -2, "port");
     lua_pushstring(L, address->any.sa_family == AF_INET6 ? "inet6" : "inet");
     lua_setfield(L, -2, "family");
     lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
@@ -188,7 +189,8 @@ static int push_addresses(lua_State *L) {
         union address address = {0};
         if (at->ai_family != AF_INET && at->ai_family != AF_INET6) continue;
         memcpy(&address, at->ai_addr, at->ai_addrlen);
-        push_address(L, &address);
+        address_push_host(L, &address);
+        append_address(L, &address);
     }
     if (lua_rawlen(L, -1) == 0) lilac_raise(L, UV_EAI_NODATA, "getaddrinfo %s", lookup->subject);
     return 1;
@@ -228,30 +230,27 @@ static struct lookup *lookup_find(const uv_loop_t *loop, const char *question) {
     return at;
 }
 
-/* getaddrinfo(host [, service [, options]]) → array of {address=, family=, port=} */
-int dns_getaddrinfo(lua_State *L) {
-    const char *host = luaL_optstring(L, 1, NULL), *service = luaL_optstring(L, 2, NULL);
-    int is_port = service == NULL;
-    lua_Integer port = service ? lua_tointegerx(L, 2, &is_port) : 0;
+/* A numeric address and port need no resolver: pushes what they mean. An IPv4 address has but one
+ * text, the one at 1. False, and nothing, for a name. */
+static bool push_numeric(lua_State *L, const char *host, lua_Integer port, int family) {
     union address address;
-    luaL_argcheck(L, host || service, 1, "host expected, as there is no service");
-    luaL_argcheck(L, !host || strlen(host) == lua_rawlen(L, 1), 1, "host contains a zero byte");
-    luaL_argcheck(L, !host || lua_rawlen(L, 1) < NI_MAXHOST, 1, "host is too long");
-    luaL_argcheck(L, !service || strlen(service) == lua_rawlen(L, 2), 2,
-                  "service contains a zero byte");
-    luaL_argcheck(L, !service || lua_rawlen(L, 2) < NI_MAXSERV, 2, "service is too long");
-    luaL_argcheck(L, !is_port || (port >= 0 && port <= UINT16_MAX), 2, "port must be 0 to 65535");
-    struct addrinfo hints = check_hints(L, 3);
-    lilac_checkpoint(L);
-    /* A numeric address needs no resolver. */
-    if (host && is_port && address_parse(&address, host, (int)port) &&
-        (hints.ai_family == AF_UNSPEC || hints.ai_family == address.any.sa_family)) {
-        lua_newtable(L);
-        push_address(L, &address);
-        return 1;
-    }
+    if (!address_parse(&address, host, (int)port) ||
+        (family != AF_UNSPEC && family != address.any.sa_family))
+        return false;
+    lua_createtable(L, 1, 0);
+    if (address.any.sa_family == AF_INET)
+        lua_pushvalue(L, 1);
+    else
+        address_push_host(L, &address);
+    append_address(L, &address);
+    return true;
+}
+
+/* Joins or begins the lookup of a host and a service, one of which may be NULL. Tail call. */
+static int lookup_park_for(lua_State *L, const char *host, const char *service,
+                           const struct addrinfo *hints) {
     char question[QUESTION_SIZE];
-    snprintf(question, sizeof question, "%d %d %s\n%s", hints.ai_family, hints.ai_flags,
+    snprintf(question, sizeof question, "%d %d %s\n%s", hints->ai_family, hints->ai_flags,
              service ? service : "", host ? host : "");
     struct lookup *lookup = lookup_find(lilac_loop(L), question);
     if (lookup) return lookup_park(L, lookup, 0, &getaddrinfo_op);
@@ -259,7 +258,7 @@ int dns_getaddrinfo(lua_State *L) {
     memcpy(lookup->question, question, sizeof question);
     snprintf(lookup->host, sizeof lookup->host, "%s", host ? host : "");
     snprintf(lookup->service, sizeof lookup->service, "%s", service ? service : "");
-    lookup->hints = hints;
+    lookup->hints = *hints;
     lookup->ask = ask_addresses;
     int status = lookup_begin(L, lookup);
     if (status == 0) {
@@ -267,6 +266,28 @@ int dns_getaddrinfo(lua_State *L) {
         joinable = lookup;
     }
     return lookup_park(L, lookup, status, &getaddrinfo_op);
+}
+
+/* getaddrinfo(host [, service [, options]]) → array of {address=, family=, port=} */
+int dns_getaddrinfo(lua_State *L) {
+    const char *host = luaL_optstring(L, 1, NULL), *service = NULL;
+    bool has_service = !lua_isnoneornil(L, 2);
+    int is_port = true;
+    lua_Integer port = has_service ? lua_tointegerx(L, 2, &is_port) : 0;
+    luaL_argcheck(L, host || has_service, 1, "host expected, as there is no service");
+    luaL_argcheck(L, !host || strlen(host) == lua_rawlen(L, 1), 1, "host contains a zero byte");
+    luaL_argcheck(L, !host || lua_rawlen(L, 1) < NI_MAXHOST, 1, "host is too long");
+    luaL_argcheck(L, !is_port || (port >= 0 && port <= UINT16_MAX), 2, "port must be 0 to 65535");
+    if (!is_port) {
+        luaL_argcheck(L, strlen(luaL_checkstring(L, 2)) == lua_rawlen(L, 2), 2,
+                      "service contains a zero byte");
+        luaL_argcheck(L, lua_rawlen(L, 2) < NI_MAXSERV, 2, "service is too long");
+    }
+    struct addrinfo hints = check_hints(L, 3);
+    lilac_checkpoint(L);
+    if (host && is_port && push_numeric(L, host, port, hints.ai_family)) return 1;
+    if (has_service) service = lua_tostring(L, 2);
+    return lookup_park_for(L, host, service, &hints);
 }
 
 /* ---- getnameinfo ----------------------------------------------------------------------------- */
