@@ -23,9 +23,10 @@ VERSION := $(shell sed -n 's/^.define LILAC_VERSION "\(.*\)"/\1/p' src/lilac.h)
 
 # ---- what a Debian machine needs: to build, and to test -----------------------------------------
 
-BUILD_PACKAGES := gcc libc6-dev make pkg-config lua5.4 liblua5.4-dev libuv1-dev
+BUILD_PACKAGES := gcc libc6-dev make pkg-config lua5.4 liblua5.4-dev libuv1-dev \
+                  libssl-dev
 TEST_PACKAGES  := lua-busted lua-check clang-format netcat-openbsd socat lua-lpeg lua-cjson \
-                  lua-filesystem valgrind python3
+                  lua-filesystem lua-socket valgrind python3 openssl curl
 
 # ---- Lua and libuv: static where they are, so that the binary stands alone ----------------------
 
@@ -34,7 +35,7 @@ LUA_PC  := $(firstword $(foreach n,lua5.4 lua-5.4 lua54,$(if $(call pc,--modvers
 LUA_A   := $(wildcard $(call pc,--variable=libdir $(LUA_PC))/liblua5.4.a)
 UV_DIR  := $(call pc,--variable=libdir libuv)
 UV_A    := $(firstword $(wildcard $(UV_DIR)/libuv_a.a $(UV_DIR)/libuv.a))
-PC_FLAGS := $(call pc,--cflags $(LUA_PC) libuv)
+PC_FLAGS := $(call pc,--cflags $(LUA_PC) libuv libssl)
 
 # Whole archives: a C module may call any function of the Lua API, and of libuv (lilac_loop), also
 # those that lilac does not call itself.
@@ -108,7 +109,7 @@ stamp = @mkdir -p $(@D); echo '$(subst ','\'',$(1))' | cmp -s - $@ || \
         echo '$(subst ','\'',$(1))' > $@
 
 $(TREE)/flags: FORCE
-	$(if $(and $(LUA_PC),$(UV_DIR)),,$(error Lua 5.4 or libuv is missing for pkg-config: make deps))
+	$(if $(and $(LUA_PC),$(UV_DIR),$(call pc,--modversion libssl)),,$(error Lua 5.4, libuv or OpenSSL is missing for pkg-config: make deps))
 	$(call stamp,$(COMPILE) $(LIBS))
 
 $(TREE)/sources: FORCE
@@ -145,7 +146,7 @@ SEED      ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 export ASAN_OPTIONS  ?= detect_leaks=1:detect_stack_use_after_return=1
 export UBSAN_OPTIONS ?= print_stacktrace=1
 
-export TSAN_OPTIONS  ?= second_deadlock_stack=1:halt_on_error=1
+export TSAN_OPTIONS  ?= halt_on_error=1:second_deadlock_stack=1:suppressions=$(abspath tools/tsan.supp)
 
 .PHONY: test specs asan tsan stress load valgrind
 test: deps
@@ -164,7 +165,8 @@ asan-examples: all
 
 # Lua and libuv are not instrumented: what is watched is what lilac shares between threads.
 THREAD_SPECS := spec/modules/thread_spec.lua spec/modules/channel_spec.lua \
-                spec/modules/transfer_spec.lua spec/lua/thread_map_spec.lua
+                spec/modules/transfer_spec.lua spec/modules/dns_spec.lua \
+                spec/lua/thread_map_spec.lua spec/lua/workers_spec.lua
 
 tsan:
 	@$(MAKE) --no-print-directory FLAVOUR=tsan specs \
@@ -178,10 +180,10 @@ stress: all
 	LILAC_STRESS=1 LILAC_SHUFFLE=$(seed) LILAC=$(abspath $(BIN)) $(BUSTED_RUN) || \
 	    { echo "stress: failed with SEED=$(seed)"; exit 1; }
 
-# A GiB through streams of every kind.
+# At full size: a GiB through streams of every kind, and 10,000 connections at once.
+load: SPEC = spec/modules/transports_spec.lua spec/core/faults_spec.lua
 load: all
-	LILAC_LOAD=1 LILAC=$(abspath $(BIN)) $(BIN) $(BUSTED) --ignore-lua $(BUSTED_FLAGS) \
-	    spec/modules/transports_spec.lua
+	ulimit -n $$(ulimit -Hn) && LILAC_LOAD=10000 LILAC=$(abspath $(BIN)) $(BUSTED_RUN)
 
 valgrind:
 	@$(MAKE) --no-print-directory FLAVOUR=debug valgrind-specs

@@ -64,6 +64,15 @@ local function echo_unix(bytes, ratio)
   }
 end
 
+local function echo_tls(bytes, ratio)
+  return {
+    name = "tls-" .. bytes, folder = "tls",
+    title = "TLS echo server, 50 connections, messages of " .. bytes .. " bytes",
+    count = 50000, peer_count = 50000, argument = bytes, driver = "client", repeats = 4,
+    metrics = {{unit = "us", per = "message", of = "limit", ratio = ratio}},
+  }
+end
+
 -- The time on the wall as well: the pool reads while the program computes.
 local function file(kind, title, per, count, ratio)
   return {
@@ -73,6 +82,28 @@ local function file(kind, title, per, count, ratio)
       {unit = "wall", per = per, of = "limit", ratio = ratio},
       {unit = "cpu", per = per, of = "limit"},
     },
+  }
+end
+
+local function thread(in_flight, count, ratio)
+  return {
+    name = "thread-" .. in_flight, folder = "thread",
+    title = "an empty function in a thread, " .. in_flight .. " in flight; limit: libuv's pool",
+    count = count, peer_count = count // 10, argument = in_flight, repeats = 2,
+    metrics = {{unit = "ns", per = "round trip", of = "limit", ratio = ratio}},
+  }
+end
+
+local function cores(kind, title)
+  return {
+    name = "cores-" .. kind, folder = "cores", driver = "client", argument = kind,
+    title = title .. " with two workers; limit: the same with one",
+    count = 1000000,
+    commands = {
+      limit = "build/lilac bench/cores/lilac.lua 1 " .. kind,
+      lilac = "bench/cores/lilac.lua 2 " .. kind,
+    },
+    metrics = {{unit = "ns", per = "line", of = "limit", ratio = 0.556}},
   }
 end
 
@@ -107,12 +138,40 @@ return {
   echo(64, 1.08),
   echo(1024, 1.12),
   echo(16384, 1.3),
-  echo_unix(64, 1.15),
-  echo_unix(1024, 1.15),
-  echo_unix(16384, 1.3),
+  echo_unix(64, 1.25),
+  echo_unix(1024, 1.3),
+  echo_unix(16384, 1.5),
+  echo_tls(64, 1.25),
+  echo_tls(1024, 1.25),
+  echo_tls(16384, 1.25),
+  echo_tls(65536, 1.25),
+  {
+    name = "tls-handshake", folder = "tls", title = "TLS server, connections opened and closed",
+    count = 2000, peer_count = 2000, argument = 0, driver = "client", repeats = 4,
+    metrics = {{unit = "us", per = "connection", of = "limit", ratio = 1.25}},
+  },
   file("chunks", "a file of 1 GiB in the page cache, 64 KiB at a time", "MiB, us", 1024, 3),
   file("lines", "a file of 256 MiB in the page cache, line by line", "line, ns", 256, 2),
   file("small", "50k files of 4 KiB, whole, 16 at a time", "file, us", 50000, 0.7),
+  {
+    name = "process", folder = "process", title = "start and wait for 1000 processes, 8 at a time",
+    count = 1000, peer_count = 1000,
+    metrics = {{unit = "us", per = "process, wall time", of = "limit", ratio = 1.1}},
+  },
+  {
+    name = "fib", folder = "fib", title = "four calls of fib(32) in two threads",
+    count = 4, metrics = {{unit = "ms", per = "run", of = "limit", ratio = 1.1}},
+  },
+  thread(1, 50000, 1.5),
+  thread(64, 300000, 1.7),
+  {
+    name = "channel", folder = "channel",
+    title = "numbers from thread to thread, bounded 1024; limit: a ring in C",
+    count = 500000, peer_count = 200000, argument = 1024,
+    metrics = {{unit = "ns", per = "item", of = "limit"}},
+  },
+  cores("echo", "a server that echoes lines,"),
+  cores("request", "a server that answers requests,"),
   {
     name = "startup", folder = "startup", title = "an empty program, from spawn to exit",
     count = 200, peer_count = 20, driver = "spawn",

@@ -44,6 +44,17 @@ lemon  29 kcal
 plum   46 kcal
 all at once: true
 ]],
+  cpu_map = [[
+200000 of 200000 numbers seen
+primes below 200000: 17984
+]],
+  blocking = [[
+hello ann
+hello bob
+the loop went on: true
+no such host
+]],
+  cores = "HELLO\tWORLD\nworkers that have served: 2\ncount here: nil\n",
   first = [[
 south has answered
 north: cancelled by task:cancel() at examples/first.lua:22: too late
@@ -84,6 +95,10 @@ cedar
 dune
 ember
 requests: 2
+]],
+  tls_echo = [[
+hello: TLSv1.3, echo, new
+hello again: TLSv1.3, echo, resumed
 ]],
   unix_rpc = [[
 upper lilac	ok	LILAC
@@ -153,6 +168,9 @@ BYE
 printer is here
 scanner is here
 toaster is here
+]],
+  parallel_gzip = [[
+8 files, up to 3 at a time, 53 MB less
 ]],
   taskgroup = [[
 both are under way
@@ -224,8 +242,21 @@ describe("examples", function()
     assert.equal("", job:errors())
   end)
 
+  it("filter.lua answers all lines in their order, and ends quietly when nobody reads", function()
+    local input, output = {}, {}
+    for i = 1, 40 do
+      local word = ("x"):rep(i % 7 + 1)
+      input[i] = word .. "\n"
+      output[i] = ("%s has %d letters\n"):format(word:upper(), #word)
+    end
+    local result = lilac.process.run { LILAC, "examples/filter.lua", input = table.concat(input) }
+    assert.same({ code = 0, stdout = table.concat(output), stderr = "" }, result)
+    result = lilac.process.run { "yes | $1 examples/filter.lua | head -n 2", LILAC, shell = true }
+    assert.same({ code = 0, stdout = ("Y has 1 letters\n"):rep(2), stderr = "" }, result)
+  end)
+
   it("are all tested", function()
-    local others = { tail = true, chat = true, deadlock = true, shutdown = true }
+    local others = { chat = true, deadlock = true, filter = true, shutdown = true, tail = true }
     local pipe = assert(io.popen "ls examples")
     for file in pipe:lines() do
       local name = file:match "^(.+)%.lua$"

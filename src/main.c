@@ -10,6 +10,7 @@
 #include <lualib.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +24,7 @@
 enum exit_status { GO_ON = -1, DONE = 0, FAILED = 1, USAGE = 2 };
 
 #define MAX_SECONDS 1e9
+#define MAX_WORKERS 1024
 
 enum job_kind { JOB_NONE, JOB_CODE, JOB_FILE, JOB_SCRIPT, JOB_LIBRARY, JOB_WARNINGS };
 
@@ -37,7 +39,8 @@ struct command {
     int argc;
     int script; /* its index in argv; argc when there is none */
     bool version, ignore_environment;
-    bool unloadable; /* a chunk did not compile, or could not be read: it was reported */
+    atomic_bool unloadable; /* a chunk did not compile, or could not be read: it was reported */
+    unsigned workers;       /* 0: the program runs in this thread */
     struct runtime_options runtime;
     int job_count;
     struct job *jobs; /* at most one per argument, and one for LUA_INIT */
@@ -56,6 +59,8 @@ static void print_usage(FILE *file) {
         "  --debug                  report blocked loops and lost errors at once (LILAC_DEBUG=1)\n"
         "  --slow-callback SECONDS  what --debug calls a blocked loop (0.1)\n"
         "  --grace SECONDS          what cancelled tasks get to clean up at exit (10)\n"
+        "  --workers N              run the program in N threads that share its ports; auto: one\n"
+        "                           per core\n"
         "  --shuffle SEED           reorder ready tasks, always in the same way for one seed\n"
         "  --help                   print this\n"
         "  --                       end of the options\n"
@@ -105,6 +110,18 @@ static int parse_seed(const char *option, const char *text, struct runtime_optio
     return GO_ON;
 }
 
+static int parse_workers(const char *option, const char *text, unsigned *workers) {
+    char *end;
+    unsigned long number = strtoul(text, &end, 10);
+    if (strcmp(text, "auto") == 0)
+        number = uv_available_parallelism();
+    else if (!isdigit((unsigned char)*text) || *end != '\0' || number < 1 || number > MAX_WORKERS)
+        return complain("%s: expected auto, or an integer from 1 to %d, got '%s'", option,
+                        MAX_WORKERS, text);
+    *workers = (unsigned)number;
+    return GO_ON;
+}
+
 static void add_job(struct command *command, enum job_kind kind, const char *text) {
     command->jobs[command->job_count++] = (struct job){kind, text, "=(command line)"};
 }
@@ -142,11 +159,13 @@ static int parse_long(struct command *command, int *index) {
     struct runtime_options *runtime = &command->runtime;
     const char *option = command->argv[*index], *value = strchr(option, '=');
     bool grace = is_named(option, "--grace"), slow = is_named(option, "--slow-callback");
-    if (grace || slow || is_named(option, "--shuffle")) {
+    bool workers = is_named(option, "--workers");
+    if (grace || slow || workers || is_named(option, "--shuffle")) {
         value = value != NULL ? value + 1 : command->argv[++*index];
         if (value == NULL) return refuse(option, "needs an argument");
         if (grace) return parse_seconds("--grace", value, &runtime->grace_s);
         if (slow) return parse_seconds("--slow-callback", value, &runtime->slow_callback_s);
+        if (workers) return parse_workers("--workers", value, &command->workers);
         return parse_seed("--shuffle", value, runtime);
     }
     if (strcmp(option, "--debug") == 0) {
@@ -254,8 +273,7 @@ static int push_job(lua_State *L, struct command *command, const struct job *job
     case JOB_NONE: return -1;
     }
     if (status == LUA_OK) return job->kind == JOB_SCRIPT ? push_script_arguments(L) : 0;
-    complain("%s", lua_tostring(L, -1));
-    command->unloadable = true;
+    if (!atomic_exchange(&command->unloadable, true)) complain("%s", lua_tostring(L, -1));
     return -1;
 }
 
@@ -285,8 +303,6 @@ static int start_jobs(lua_State *L) {
     return run_jobs(L, LUA_OK, 0);
 }
 
-/* ---- the process ----------------------------------------------------------------------------- */
-
 /* Sets `arg` as stock Lua does: the script at 0, its arguments from 1, all before it below 0. */
 static void set_arg(lua_State *L, const struct command *command) {
     int script = command->script < command->argc ? command->script : 0;
@@ -297,6 +313,35 @@ static void set_arg(lua_State *L, const struct command *command) {
     }
     lua_setglobal(L, "arg");
 }
+
+/* The same in a worker, whose state knows nothing of the command line yet. */
+static int start_worker(lua_State *L) {
+    set_arg(L, lua_touserdata(L, 1));
+    return start_jobs(L);
+}
+
+static int workers_over(lua_State *L, int status, lua_KContext context) {
+    (void)L;
+    (void)status;
+    (void)context;
+    return 0;
+}
+
+/* The main task of a program with workers: lua/lilac/workers.lua. */
+static int start_workers(lua_State *L) {
+    struct command *command = lua_touserdata(L, 1);
+    lua_getglobal(L, "require");
+    lua_pushliteral(L, "lilac.workers");
+    lua_call(L, 1, 1);
+    lua_getfield(L, -1, "main");
+    lua_pushinteger(L, command->workers);
+    lua_pushcfunction(L, start_worker);
+    lua_pushlightuserdata(L, command);
+    lua_callk(L, 3, 0, 0, workers_over);
+    return 0;
+}
+
+/* ---- the process ----------------------------------------------------------------------------- */
 
 /* Opens all there is and runs the jobs. Returns the exit status. */
 static int run(lua_State *L) {
@@ -309,11 +354,12 @@ static int run(lua_State *L) {
     set_arg(L, command);
     struct runtime *runtime = runtime_open(L, &command->runtime);
     lilac_open_modules(L);
+    lua_CFunction start = command->workers > 0 ? start_workers : start_jobs;
     lua_rawgeti(L, LUA_REGISTRYINDEX, runtime->transparent_ref);
-    lua_pushcfunction(L, start_jobs);
+    lua_pushcfunction(L, start);
     lua_pushboolean(L, 1);
     lua_rawset(L, -3);
-    lua_pushcfunction(L, start_jobs);
+    lua_pushcfunction(L, start);
     lua_pushlightuserdata(L, command);
     lua_pushinteger(L, runtime_main(L, 1));
     return 1;

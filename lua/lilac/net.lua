@@ -9,6 +9,7 @@ local server = require "lilac.server"
 local tcp = require "lilac.tcp"
 local udp = require "lilac.udp"
 local unix = require "lilac.unix"
+local workers = require "lilac.workers"
 
 local FIRST_PAUSE, LAST_PAUSE = 0.001, 0.1 -- seconds, while a backlog is full
 local PORT_TRIES = 8 -- to find one that is free on all addresses
@@ -16,10 +17,11 @@ local ATTEMPT_DELAY = 0.25 -- seconds that an address has for itself (RFC 8305, 
 
 local CONNECTION_OPTIONS = { "nodelay", "keepalive", "limit" }
 local CONNECT_OPTIONS = { "local_addr", table.unpack(CONNECTION_OPTIONS) }
-local RACE_OPTIONS = { "timeout", "happy_eyeballs_delay" }
+local RACE_OPTIONS = { "timeout", "happy_eyeballs_delay", "tls" }
 local LISTEN_OPTIONS = { "backlog", "reuse_port", table.unpack(CONNECTION_OPTIONS) }
 local UNIX_LISTEN_OPTIONS = { "backlog", "limit", "mode" }
-local SERVE_OPTIONS = { "max_connections", "grace" }
+local SERVE_OPTIONS = { "max_connections", "grace", "tls" }
+local SERVE_TCP_OPTIONS = { "workers", table.unpack(SERVE_OPTIONS) }
 
 local net = {}
 
@@ -90,16 +92,40 @@ local function check_server(name, argument, handler, options)
   return { max_connections = most, grace = options and options.grace }
 end
 
-local function connect(host, port, options, delay)
+--- What the option `tls` asks for: a function that shakes hands on a stream and returns it, nil for
+--- a connection without TLS. `given` is what we know better.
+local function prepare_tls(name, argument, options, given)
+  local value = options and options.tls
+  if value == nil or value == false then return nil end
+  local start = require "lilac.start_tls".prepare(value, given, function(what, ...)
+    error(("bad argument #%d to '%s' (option 'tls': %s)"):format(argument, name,
+      what:format(...)), 0)
+  end)
+  return function(stream)
+    local ok, result = pcall(start, stream)
+    if ok then return result end
+    stream:close()
+    error(result, 0)
+  end
+end
+
+--- `serve` with TLS: whoever is slow at it only keeps its own task waiting.
+local function serve_tls(shake_hands, handler)
+  if not shake_hands then return handler end
+  return function(stream) return handler(shake_hands(stream)) end
+end
+
+local function connect(host, port, options, delay, shake_hands)
   local addresses = dns.getaddrinfo(host, port)
-  return race(("%s:%d"):format(host, port), addresses, delay, tcp.connect, options)
+  local stream = race(host, addresses, delay, tcp.connect, options)
+  return shake_hands and shake_hands(stream) or stream
 end
 
 --- Connects to a TCP server. The addresses of a name are raced, as RFC 8305 ("happy eyeballs")
 --- says: one that does not answer costs a quarter of a second.
 ---
 --- Raises: DNSError; ConnectionRefusedError and other children of OSError, of the class that the
---- failures at all addresses share, which are in `errors`; TimeoutError.
+--- failures at all addresses share, which are in `errors`; TLSError; TimeoutError.
 ---@async
 ---@param host string name or numeric address
 ---@param port integer
@@ -110,8 +136,11 @@ function net.connect(host, port, options)
   local passed = check_options("connect", 3, options, CONNECT_OPTIONS, RACE_OPTIONS)
   local timeout = check_seconds("connect", 3, options, "timeout")
   local delay = check_seconds("connect", 3, options, "happy_eyeballs_delay") or ATTEMPT_DELAY
-  if not timeout then return connect(host, port, passed, delay) end
-  local is_in_time, stream = lilac.move_on_after(timeout, connect, host, port, passed, delay)
+  local secure = prepare_tls("connect", 3, options,
+    { server_side = false, server_hostname = host })
+  if not timeout then return connect(host, port, passed, delay, secure) end
+  local is_in_time, stream =
+    lilac.move_on_after(timeout, connect, host, port, passed, delay, secure)
   if not is_in_time then
     error(lilac.errors.new("TimeoutError",
       ("connect %s:%d: no connection within %g s"):format(host, port, timeout)))
@@ -150,6 +179,7 @@ end
 --- Listens on every address of a host. A port that was free on the first one may be taken on the
 --- next.
 local function listen(host, port, options, most)
+  if workers.count and options.reuse_port == nil then options.reuse_port = true end
   local addresses = dns.getaddrinfo(host, port, { passive = true })
   for _ = 1, port == 0 and PORT_TRIES - 1 or 0 do
     local ok, result = pcall(listen_on, addresses, port, options, most)
@@ -161,11 +191,11 @@ end
 
 --- Connects at once or not at all: to a socket with a full backlog there is no waiting but to try
 --- again.
-local function connect_unix(path, options)
+local function connect_unix(path, options, secure)
   local pause = FIRST_PAUSE
   while true do
     local ok, result = pcall(unix.connect, path, options)
-    if ok then return result end
+    if ok then return secure and secure(result) or result end
     if not lilac.errors.is(result, "BlockingIOError") then error(result, 0) end
     lilac.sleep(pause)
     pause = math.min(2 * pause, LAST_PAUSE)
@@ -182,10 +212,11 @@ end
 ---@return lilac.Stream
 function net.connect_unix(path, options)
   check_path("connect_unix", path)
-  local passed = check_options("connect_unix", 2, options, { "limit" }, { "timeout" })
+  local passed = check_options("connect_unix", 2, options, { "limit" }, { "timeout", "tls" })
   local timeout = check_seconds("connect_unix", 2, options, "timeout")
-  if timeout then return lilac.timeout(timeout, connect_unix, path, passed) end
-  return connect_unix(path, passed)
+  local secure = prepare_tls("connect_unix", 2, options, { server_side = false })
+  if timeout then return lilac.timeout(timeout, connect_unix, path, passed, secure) end
+  return connect_unix(path, passed, secure)
 end
 
 --- Listens for TCP connections that the program accepts itself. Of a name with several addresses it
@@ -230,6 +261,10 @@ end
 --- closed; leaving its scope closes it and waits for the handlers; when an error or a cancellation
 --- leaves the scope, it cancels them first, or with `grace` at the end of that time.
 ---
+--- With `workers` it serves on so many loops, each in a thread of its own, which share the port
+--- (SO_REUSEPORT). The handler travels there with its upvalues, as with `to_thread`: each worker
+--- has copies. A worker that fails is reported and started again.
+---
 --- Raises: DNSError; AddressInUseError, PermissionError and other children of OSError.
 ---@async
 ---@param host? string name or numeric address of an interface; nil for all
@@ -239,10 +274,19 @@ end
 ---@return lilac.Server
 function net.serve(host, port, handler, options)
   check_address("serve", host or "", port, 0)
-  local passed = check_options("serve", 4, options, LISTEN_OPTIONS, SERVE_OPTIONS)
+  local passed = check_options("serve", 4, options, LISTEN_OPTIONS, SERVE_TCP_OPTIONS)
   check_seconds("serve", 4, options, "grace")
   local own = check_server("serve", 3, handler, options)
-  return server.start(listen(host, port, passed), handler, own)
+  if options and options.workers ~= nil then
+    local count = workers.number(options.workers)
+    if not count then
+      refuse(4, "serve", "option 'workers': number of threads, or 'auto', expected, got %s",
+        tostring(options.workers))
+    end
+    return workers.serve(count, host, port, handler, options)
+  end
+  local secure = prepare_tls("serve", 4, options, { server_side = true })
+  return server.start(listen(host, port, passed), serve_tls(secure, handler), own)
 end
 
 --- Serves connections to a Unix socket, as `serve` and `listen_unix` do.
@@ -257,7 +301,8 @@ function net.serve_unix(path, handler, options)
   local passed = check_options("serve_unix", 3, options, UNIX_LISTEN_OPTIONS, SERVE_OPTIONS)
   check_seconds("serve_unix", 3, options, "grace")
   local own = check_server("serve_unix", 2, handler, options)
-  return server.start({ listen_unix(path, passed) }, handler, own)
+  local secure = prepare_tls("serve_unix", 3, options, { server_side = true })
+  return server.start({ listen_unix(path, passed) }, serve_tls(secure, handler), own)
 end
 
 return net

@@ -23,6 +23,10 @@ local TYPES = {
 
 local process = {}
 
+-- Waiting for it takes no time, but raises where nobody can wait, or has been cancelled.
+local now = lilac.Event()
+now:set()
+
 -- ---- options ------------------------------------------------------------------------------------
 
 --- What is wrong with an option; nil: nothing.
@@ -306,6 +310,7 @@ function process.run(options)
   if options.input and ends.stdin ~= "pipe" then
     error("bad argument #1 to 'run' (options 'input' and 'stdin' exclude each other)", 2)
   end
+  now:wait()
   local one <close> = start("run", options, ends, true)
   if one.stdin and not options.input then one.stdin:close() end
   if one.stdout then output.stdout = {} end

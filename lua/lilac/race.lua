@@ -1,4 +1,4 @@
---- race(subject, addresses, delay, connect, options) → stream: tries the addresses of a host with
+--- race(host, addresses, delay, connect, options) → stream: tries the addresses of a host with
 --- connect(address, port, options), as RFC 8305 ("happy eyeballs") says. Families take turns,
 --- beginning with that of the first address, which the system's resolver chose (RFC 6724: IPv6,
 --- where that leads anywhere). An attempt gets `delay` seconds before the next one joins it, which
@@ -38,12 +38,12 @@ local function class_of(failures)
 end
 
 --- One error about all attempts.
-local function failed(subject, failures)
+local function failed(host, port, failures)
   local texts, first = {}, failures[1]
   for i, failure in ipairs(failures) do texts[i] = failure.message:gsub("^connect ", "") end
   local is_same = all(failures, function(failure) return failure.code == first.code end)
   return errors.new(class_of(failures),
-    ("connect %s: %s"):format(subject, table.concat(texts, "; ")), {
+    ("connect %s:%d: %s"):format(host, port, table.concat(texts, "; ")), {
       syscall = "connect",
       code = is_same and first.code or nil,
       errno = is_same and first.errno or nil,
@@ -51,7 +51,7 @@ local function failed(subject, failures)
     })
 end
 
-return function(subject, addresses, delay, connect, options)
+return function(host, addresses, delay, connect, options)
   if #addresses == 1 then
     local ok, result = pcall(connect, addresses[1].address, addresses[1].port, options)
     if ok then return result end
@@ -92,6 +92,6 @@ return function(subject, addresses, delay, connect, options)
     news:wait()
   end
   group:cancel()
-  if not winner then error(failed(subject, failures)) end
+  if not winner then error(failed(host, order[1].port, failures)) end
   return winner
 end

@@ -143,10 +143,11 @@ function Listener:close() end
 ---@field limit? integer how long a line may be, in bytes; default 65536
 
 ---@class lilac.ConnectOptions : lilac.ConnectionOptions
----@field timeout? number in seconds, for resolving and connecting together; default none
+---@field timeout? number in seconds, for resolving, connecting and TLS together; default none
 ---@field local_addr? string numeric address to connect from
 ---@field happy_eyeballs_delay? number in seconds, how long an address may take before the next one
 ---is tried too; default 0.25
+---@field tls? true|lilac.TLSContext|lilac.TLSOptions speak TLS; default false
 
 ---@class lilac.ListenOptions : lilac.ConnectionOptions
 ---@field backlog? integer how many connections may wait to be accepted; default 1024
@@ -154,13 +155,16 @@ function Listener:close() end
 
 ---@class lilac.ServerOptions
 ---@field max_connections? integer more than these wait in the backlog; default no limit
+---@field tls? lilac.TLSContext|lilac.TLSOptions speak TLS, before the handler
 ---@field grace? number how long connections may go on after `close`, in seconds, before their
 --- handlers are cancelled; default no limit, and no time when an error leaves the server's scope
 
 ---@class lilac.ServeOptions : lilac.ListenOptions, lilac.ServerOptions
+---@field workers? integer|"auto" serve on so many loops, "auto": one per core; default: on this one
 
 ---@class lilac.ConnectUnixOptions
 ---@field timeout? number in seconds, for waiting while the backlog is full; default none
+---@field tls? lilac.TLSContext|lilac.TLSOptions speak TLS; default false
 ---@field limit? integer how long a line may be, in bytes; default 65536
 
 ---@class lilac.ListenUnixOptions

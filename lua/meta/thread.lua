@@ -148,3 +148,16 @@ function Channel:empty() end
 ---Tells whether the channel holds as many items as it may.
 ---@return boolean
 function Channel:full() end
+
+---Returns how many cores this process may use.
+---@return integer
+function lilac.cpu_count() end
+
+---Which of the workers of `lilac --workers` this program is, 1 … count; nil in all others. All of
+---them share the ports that they listen on. What runs once is the business of one of them:
+---
+---    if lilac.workers.current == 1 then lilac.create_task(clean_up) end
+---@class lilac.workers
+---@field current? integer
+---@field count? integer
+lilac.workers = {}

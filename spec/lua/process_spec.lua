@@ -1,4 +1,5 @@
 local lilac = require "lilac"
+local eventually = require "spec.support.eventually"
 local raises = require "spec.support.raises"
 local run_script = require "spec.support.child"
 local script = require "spec.support.script"
@@ -129,9 +130,7 @@ describe("process.run", function()
     raises("TimeoutError", sh, "sleep 72.25 & sleep 72.25", { timeout = 0.1 })
     raises("TimeoutError", sh, "sleep 72.25 &", { timeout = 0.1 })
     raises("TimeoutError", sh, "(trap '' TERM; sleep 72.25) & wait", { timeout = 0.1 })
-    lilac.timeout(5, function()
-      while alive "sleep 72.25" > 0 do lilac.sleep(0.01) end -- init reaps them
-    end)
+    eventually(function() return alive "sleep 72.25" == 0 end) -- init reaps them
   end)
 
   it("lets go what a program leaves behind on purpose", function()
@@ -159,9 +158,7 @@ describe("process.run", function()
     assert.equal(1000, count)
     assert.equal(1000, cancelled)
     assert.equal(0, children())
-    lilac.timeout(5, function()
-      while alive "sleep 74.75" > 0 do lilac.sleep(0.01) end
-    end)
+    eventually(function() return alive "sleep 74.75" == 0 end)
   end)
 
   it("kills at once when the clean-up is cancelled as well", function()
@@ -174,9 +171,20 @@ describe("process.run", function()
     task:cancel()
     lilac.wait { task }
     assert.is_true(task:cancelled())
-    lilac.timeout(5, function()
-      while children() > 0 do lilac.sleep(0.01) end
+    eventually(function() return children() == 0 end)
+  end)
+
+  it("starts nothing where nobody can wait", function()
+    local before = children()
+    local future = lilac.Future()
+    lilac.call_soon(function() future:set_result(select(2, pcall(run, { "sleep", 99 }))) end)
+    assert.matches("wait: cannot await in a callback", future:await().message)
+    local task = lilac.create_task(function()
+      lilac.current_task():cancel()
+      run { "sleep", 99 }
     end)
+    raises("CancelledError", task.await, task)
+    assert.equal(before, children())
   end)
 
   it("runs many at once", function()
@@ -279,9 +287,7 @@ describe("process.spawn", function()
     collectgarbage()
     collectgarbage()
     assert.equal(1, children())
-    lilac.timeout(5, function()
-      while children() > 0 do lilac.sleep(0.01) end
-    end)
+    eventually(function() return children() == 0 end)
   end)
 
   it("says what is wrong with its argument", function()
@@ -351,9 +357,7 @@ describe("the scope of a Process", function()
       assert.is_not_nil(one.pid)
     end
     assert.equal(0, children())
-    lilac.timeout(5, function()
-      while alive "sleep 76.5" > 0 do lilac.sleep(0.01) end
-    end)
+    eventually(function() return alive "sleep 76.5" == 0 end)
   end)
 
   it("closes its streams; twice is fine", function()
@@ -387,9 +391,7 @@ describe("the end of the program", function()
     assert.equal("", child.stderr)
     assert.equal(1, alive "sleep 78.5")
     lilac.signal.kill(tonumber(child.stdout), "KILL")
-    lilac.timeout(5, function()
-      while alive "sleep 77.5" > 0 do lilac.sleep(0.01) end
-    end)
+    eventually(function() return alive "sleep 77.5" == 0 end)
   end)
 
   it("by a signal ends children, too", function()
@@ -401,9 +403,7 @@ describe("the end of the program", function()
     job:wait_for "ready"
     job:kill "INT"
     assert.equal(130, job:wait())
-    lilac.timeout(5, function()
-      while alive "sleep 79.5" > 0 do lilac.sleep(0.01) end
-    end)
+    eventually(function() return alive "sleep 79.5" == 0 end)
   end)
 
   it("leaves a detached process alone also when its scope is left", function()
@@ -414,8 +414,6 @@ describe("the end of the program", function()
     end
     assert.equal(1, alive "sleep 80.5")
     lilac.signal.kill(pid, "KILL")
-    lilac.timeout(5, function()
-      while alive "sleep 80.5" > 0 do lilac.sleep(0.01) end
-    end)
+    eventually(function() return alive "sleep 80.5" == 0 end)
   end)
 end)

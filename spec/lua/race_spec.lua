@@ -47,13 +47,13 @@ end
 describe("a race of addresses", function()
   it("alternates the families, beginning with that of the first one", function()
     local connect, seen = connector {}
-    local task = settle.start(race, "x:80", ALL, 0, connect)
+    local task = settle.start(race, "x", ALL, 0, connect)
     settle()
     assert.same({ "::1", "127.0.0.1", "::2", "127.0.0.2", "::3" }, seen.tried)
     task:cancel()
     settle()
     connect, seen = connector {}
-    task = settle.start(race, "x:80", { FOUR[1], FOUR[2], SIX[1] }, 0, connect)
+    task = settle.start(race, "x", { FOUR[1], FOUR[2], SIX[1] }, 0, connect)
     settle()
     assert.same({ "127.0.0.1", "::1", "127.0.0.2" }, seen.tried)
     task:cancel()
@@ -62,7 +62,7 @@ describe("a race of addresses", function()
 
   it("tries the next address when one takes longer than the delay", function()
     local connect, seen = connector { ["127.0.0.1"] = "connect" }
-    assert.equal("127.0.0.1", race("x:80", ALL, 0.01, connect).name)
+    assert.equal("127.0.0.1", race("x", ALL, 0.01, connect).name)
     assert.same({ "::1", "127.0.0.1" }, seen.tried)
     assert.same({ "::1" }, seen.cancelled)
   end)
@@ -71,13 +71,13 @@ describe("a race of addresses", function()
     local connect, seen = connector {
       ["::1"] = "fail", ["127.0.0.1"] = "fail", ["::2"] = "connect",
     }
-    assert.equal("::2", race("x:80", ALL, NEVER, connect).name)
+    assert.equal("::2", race("x", ALL, NEVER, connect).name)
     assert.same({ "::1", "127.0.0.1", "::2" }, seen.tried)
   end)
 
   it("does not trouble the second address when the first one answers", function()
     local connect, seen = connector { ["::1"] = "connect" }
-    assert.equal("::1", race("x:80", ALL, NEVER, connect).name)
+    assert.equal("::1", race("x", ALL, NEVER, connect).name)
     assert.same({ "::1" }, seen.tried)
   end)
 
@@ -88,7 +88,7 @@ describe("a race of addresses", function()
       late:set()
       return { name = name, close = function() closed[#closed + 1] = name end }
     end
-    local task = settle.start(race, "x:80", FOUR, 0, connect)
+    local task = settle.start(race, "x", FOUR, 0, connect)
     settle()
     late:set()
     local winner = task:await().name
@@ -97,7 +97,7 @@ describe("a race of addresses", function()
 
   it("cancels all attempts when it is cancelled", function()
     local connect, seen = connector {}
-    local task = settle.start(race, "x:80", FOUR, 0, connect)
+    local task = settle.start(race, "x", FOUR, 0, connect)
     settle()
     task:cancel()
     raises("CancelledError", task.await, task)
@@ -117,7 +117,7 @@ describe("a race of addresses", function()
       end })
       lilac.Future():await()
     end
-    local task = lilac.create_task(race, "x:80", FOUR, 0, connect)
+    local task = lilac.create_task(race, "x", FOUR, 0, connect)
     is_ending:wait()
     task:cancel()
     raises("CancelledError", task.await, task)
@@ -127,7 +127,7 @@ describe("a race of addresses", function()
   it("lists every address when all fail, in an error of the class that they share", function()
     local function outcome(...)
       local classes, count = { ... }, 0
-      return raises("OSError", race, "x:80", FOUR, NEVER, function(address)
+      return raises("OSError", race, "x", FOUR, NEVER, function(address)
         count = count + 1
         error(refusal(address, classes[count]))
       end)
@@ -142,13 +142,13 @@ describe("a race of addresses", function()
   end)
 
   it("leaves the error of a single address as it is", function()
-    local err = raises("ConnectionRefusedError", race, "x:80", { FOUR[1] }, NEVER,
+    local err = raises("ConnectionRefusedError", race, "x", { FOUR[1] }, NEVER,
       (connector { ["127.0.0.1"] = "fail" }))
     assert.equal("connect 127.0.0.1:80: no (ENO)", err.message)
   end)
 
   it("ends with an error that is about no address", function()
-    local ok, err = pcall(race, "x:80", FOUR, NEVER, function() error("bad option", 0) end)
+    local ok, err = pcall(race, "x", FOUR, NEVER, function() error("bad option", 0) end)
     assert.is_false(ok)
     assert.equal("bad option", err)
   end)

@@ -61,28 +61,16 @@ describe("a Channel", function()
   end)
 
   it("serves those who wait in the order of coming", function()
-    local channel = lilac.Channel(1)
-    local order = {}
-    for i = 1, 3 do
-      start(function()
-        local item = channel:get()
-        order[#order + 1] = { i, item }
-      end)
-    end
+    local channel, got = lilac.Channel(1), {}
+    for i = 1, 3 do start(function() got[i] = channel:get() end) end
     for i = 1, 3 do channel:put(i) end
     settle()
-    assert.same({ { 1, 1 }, { 2, 2 }, { 3, 3 } }, order)
+    assert.same({ 1, 2, 3 }, got)
     channel:put "full"
-    order = {}
-    for i = 1, 3 do
-      start(function()
-        channel:put(i)
-        order[#order + 1] = i
-      end)
-    end
+    local putters = {}
+    for i = 1, 3 do putters[i] = start(channel.put, channel, i) end
     for _, item in ipairs { "full", 1, 2, 3 } do assert.equal(item, channel:get()) end
-    settle()
-    assert.same({ 1, 2, 3 }, order)
+    lilac.gather(putters)
   end)
 
   it("ends loops and waits when it is shut down, everywhere", function()

@@ -159,6 +159,9 @@ describe("child.spawn", function()
       "stdout: this Stream has something to send: flush it before")
     reader:close()
     assert.error_matches(function() sh("", reader) end, "stdin: the Stream is closed")
+    local memory <close> = lilac.testing.stream_pair()
+    assert.error_matches(function() sh("", memory) end,
+      "stdin: this Stream is no descriptor of the system: connect it by a pipe")
   end)
 
   it("checks its arguments", function()

@@ -11,6 +11,7 @@ local KIB, MIB = 1024, 1024 * 1024
 local BIG = os.getenv "LILAC_LOAD" and 1024 * MIB or 64 * MIB
 local SANITIZED = (os.getenv "LILAC" or ""):find "asan" -- ASan keeps what is freed
 local BUFFERED = 16 * MIB -- more than lilac and the system's buffers hold together
+local LONG = ("0123456789abcdef"):rep(BUFFERED // 16)
 
 local names = {}
 for name in pairs(transports) do names[#names + 1] = name end
@@ -41,10 +42,11 @@ local function describe_transport(name, transport)
 
   --- Both ends, which are closed with the third.
   local function open(options)
-    local a, b = pair(options)
+    local a, b, also = pair(options)
     return a, b, setmetatable({}, { __close = function()
       a:close()
       b:close()
+      if also then also:close() end
     end })
   end
 
@@ -54,6 +56,9 @@ local function describe_transport(name, transport)
   end
 
   describe(name, function()
+    setup(transport.setup or function() end)
+    teardown(transport.teardown or function() end)
+
     it("is read in every format", function()
       local a, b, _ <close> = open()
       a:write("one\ntwo\nthree\r\n\n", 12, "345;678\n", "the rest\nof it\nall")
@@ -171,7 +176,7 @@ local function describe_transport(name, transport)
 
     it("flushes", function()
       local a, b, _ <close> = open()
-      local writer = settle.start(a.write, a, ("x"):rep(BUFFERED))
+      local writer = settle.start(a.write, a, LONG)
       local task = settle.start(a.flush, a)
       assert.is_false(task:done())
       assert.equal(BUFFERED, #b:read_exactly(BUFFERED))
@@ -190,7 +195,7 @@ local function describe_transport(name, transport)
 
     it("raises ClosedError to the writer when it is closed, and sends what it accepted", function()
       local a, b, _ <close> = open()
-      local writer = settle.start(a.write, a, ("x"):rep(BUFFERED))
+      local writer = settle.start(a.write, a, LONG)
       local flusher = settle.start(a.flush, a)
       a:close()
       raises("ClosedError", writer.await, writer)
@@ -217,7 +222,7 @@ local function describe_transport(name, transport)
 
     it("sends all that a cancelled write had accepted", function()
       local a, b, _ <close> = open()
-      local task = settle.start(a.write, a, ("x"):rep(BUFFERED))
+      local task = settle.start(a.write, a, LONG)
       task:cancel()
       raises("CancelledError", task.await, task)
       local second = lilac.create_task(a.write, a, "!")
@@ -246,7 +251,7 @@ local function describe_transport(name, transport)
 
     it("raises to the writer when the peer is closed", function()
       local a, b, _ <close> = open()
-      local writer = settle.start(a.write, a, ("x"):rep(BUFFERED))
+      local writer = settle.start(a.write, a, LONG)
       b:close()
       local err = raises("ConnectionError", writer.await, writer)
       assert.is_true(err.code == "EPIPE" or err.code == "ECONNRESET", err.code)
@@ -303,7 +308,8 @@ local function describe_transport(name, transport)
     end)
 
     it("is closed when it is collected", function()
-      local a, b = pair()
+      local a, b, also = pair()
+      if also then return also:close() end -- which holds them
       a:write "bye"
       a = nil -- luacheck: ignore
       collectgarbage()

@@ -19,12 +19,13 @@ local CHUNK = 250    -- calls that run at once
 
 -- Parts of `lilac` that are for itself.
 local INTERNAL = { awaitables = true, loader = true, race = true, server = true, start = true,
-  thread_map = true }
+  thread_map = true, workers = true }
 
 -- C modules that are public: those in Lua are found.
 local MODULES = {
   "child", "dns", "errors", "fs", "net", "pipe", "process", "signal",
-  "tcp", "testing", "udp", "unix",
+  "tcp", "tls", "testing", "udp", "unix",
+  "stdio", "tcp", "testing", "udp", "unix",
 }
 
 -- ---- what is called
@@ -53,6 +54,7 @@ end
 classes["Barrier"] = function() return lilac.Barrier(2) end
 classes["Channel"] = function() return lilac.Channel() end
 classes["ThreadPool"] = function() return lilac.ThreadPool(1) end
+classes["Context"] = function() return lilac.tls.context() end
 classes["Error"] = function() return lilac.errors.new("OSError", "an error") end
 
 local net, tcp = lilac.net, lilac.tcp
@@ -147,6 +149,15 @@ end
 -- -----------------------------------------------------------------------------------
 
 local OPTIONS = {
+  "alpn", "append", "atomic", "attempts", "backlog", "backoff", "broadcast", "ca",
+  "cancel_on_error", "capture", "cert", "check", "client_cert", "context", "cwd", "delay",
+  "detached", "dir", "env", "exclusive", "exist_ok", "family", "followlinks", "grace", "group",
+  "handshake_timeout", "happy_eyeballs_delay", "host", "input", "interrupt", "ipv6_only",
+  "jitter", "keepalive", "kept", "key", "limit", "local_addr", "max_connections", "max_delay",
+  "min_version", "mode", "multicast_interface", "nodelay", "on", "onerror", "parents",
+  "passive", "password", "port", "prefix", "queue", "recursive", "return_exceptions",
+  "return_when", "reuse_port", "server_hostname", "server_side", "shell", "sni", "stderr",
+  "stdin", "suffix", "sync", "timeout", "tls", "ttl", "verify", "nonsense",
   "append", "atomic", "attempts", "backlog", "backoff", "broadcast", "cancel_on_error",
   "capture", "check", "cwd", "delay", "detached", "dir", "env", "exclusive", "exist_ok",
   "family", "followlinks", "grace", "group", "happy_eyeballs_delay", "host", "input",
@@ -155,6 +166,12 @@ local OPTIONS = {
   "parents", "passive", "port", "prefix", "queue", "recursive", "return_exceptions",
   "return_when", "reuse_port", "shell", "stderr", "stdin", "suffix", "sync", "timeout", "ttl",
   "nonsense",
+  "attempts", "backlog", "backoff", "broadcast", "cancel_on_error", "capture", "check", "cwd",
+  "delay", "detached", "env", "family", "grace", "group", "happy_eyeballs_delay", "host",
+  "input", "interrupt", "ipv6_only", "jitter", "keepalive", "kept", "limit", "local_addr",
+  "max_connections", "max_delay", "mode", "multicast_interface", "nodelay", "on", "passive",
+  "port", "queue", "return_exceptions", "return_when", "reuse_port", "shell", "stderr", "stdin",
+  "timeout", "ttl", "workers", "memory", "concurrency", "nonsense",
 }
 
 local HUGE = ("x"):rep(1000000)

@@ -129,6 +129,32 @@ function works.streams()
   end
 end
 
+function works.unix_sockets()
+  for _ = 1, size / 100 do
+    local name = "@lilac-memory-" .. math.random(1 << 40)
+    local one <close> = lilac.net.serve_unix(name, function(stream) stream:read "a" end)
+    local stream <close> = lilac.net.connect_unix(name)
+    stream:write(("x"):rep(10000))
+    if math.random(10) == 1 then lilac.net.connect_unix(name) end -- left to the collector
+    stream:shutdown()
+    assert(not stream:read())
+    one:cancel_handlers()
+  end
+end
+
+-- Some of them with much that nobody reads.
+function works.pairs()
+  for i = 1, size / 100 do
+    local make = i % 2 == 0 and lilac.testing.stream_pair or lilac.pipe.pair
+    local b, a = make()
+    local task = lilac.create_task(pcall, a.write, a, ("0123456789"):rep(20000))
+    assert(b:read(1000))
+    if math.random(2) == 1 then b:close() end
+    if math.random(2) == 1 then a:close() end
+    task:cancel()
+  end
+end
+
 function works.listeners()
   for _ = 1, size / 100 do
     local listener <close> = lilac.net.listen("127.0.0.1", 0)

@@ -1,13 +1,16 @@
 -- Everything that is a Stream: name → { pair =, … }, for spec/modules/transports_spec.lua, which
 -- says the same of all of them.
 --
---    pair(options) → a, b   two open Streams; what is written to `a` is read from `b`
---    one_way                … and never the other way round
---    resets                 closing an end with unread data resets the connection
+--    pair(options) → a, b [, also]   two open Streams: what is written to `a` is read from `b`;
+--                                    and something that is to be closed after them
+--    one_way                         nothing goes from `b` to `a`
+--    resets                          closing an end with unread data resets the connection
+--    setup(), teardown()             before the first pair and after the last
 --
 -- `options` are those of the streams: `limit`.
 
 local lilac = require "lilac"
+local certificates = require "spec.support.certificates"
 
 local function connected(listener, connect, ...)
   local _ <close> = listener
@@ -51,8 +54,40 @@ transports["a pipe"] = {
   end,
 }
 
+transports["stdin and stdout of a child"] = {
+  one_way = true,
+  pair = function(options)
+    local cat = lilac.process.spawn { "cat", stdin = "pipe", stdout = "pipe",
+      limit = options and options.limit }
+    return cat.stdin, cat.stdout, cat
+  end,
+}
+
 transports["a pair in memory"] = {
   pair = function(options) return lilac.testing.stream_pair(options) end,
 }
+
+local made -- the certificates
+
+--- TLS in place over another transport.
+local function over_tls(pair)
+  return {
+    setup = function() made = certificates() end,
+    teardown = function() made:remove() end,
+    pair = function(options)
+      local a, b, also = pair(options)
+      lilac.gather(
+        function() a:start_tls { server_hostname = "localhost", ca = made.ca } end,
+        function()
+          b:start_tls { server_side = true, cert = made:path "good.pem",
+            key = made:path "good.key" }
+        end)
+      return a, b, also
+    end,
+  }
+end
+
+transports["TLS over TCP"] = over_tls(transports["TCP"].pair)
+transports["TLS in memory"] = over_tls(transports["a pair in memory"].pair)
 
 return transports

@@ -8,7 +8,7 @@ enum { SMALLEST_ROOM = 256, KEPT_ROOM = 4096 };
 
 /* Makes room for `extra` bytes at the end: slides the bytes to the front when at least half of the
  * block is free, so that a byte is moved twice at most; else grows. */
-static bool buffer_reserve(struct buffer *buffer, size_t extra) {
+static bool make_room(struct buffer *buffer, size_t extra) {
     if (extra <= buffer->room - buffer->start - buffer->size) return true;
     if (extra > SIZE_MAX / 4 - buffer->size) return false;
     size_t needed = buffer->size + extra;
@@ -27,10 +27,16 @@ static bool buffer_reserve(struct buffer *buffer, size_t extra) {
     return true;
 }
 
+char *buffer_reserve(struct buffer *buffer, size_t size) {
+    if (!make_room(buffer, size)) return NULL;
+    return buffer->block + buffer->start + buffer->size;
+}
+
 bool buffer_append(struct buffer *buffer, const char *bytes, size_t size) {
     if (size == 0) return true;
-    if (!buffer_reserve(buffer, size)) return false;
-    memcpy(buffer->block + buffer->start + buffer->size, bytes, size);
+    char *end = buffer_reserve(buffer, size);
+    if (!end) return false;
+    memcpy(end, bytes, size);
     buffer->size += size;
     return true;
 }

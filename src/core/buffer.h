@@ -22,6 +22,10 @@ static inline const char *buffer_bytes(const struct buffer *buffer) {
 /* Copies `size` bytes to the end. False: out of memory, and nothing has changed. */
 bool buffer_append(struct buffer *buffer, const char *bytes, size_t size);
 
+/* Makes room for `size` bytes at the end, and returns where they go; who puts them there adds them
+ * to buffer->size. NULL: out of memory, and nothing has changed. */
+char *buffer_reserve(struct buffer *buffer, size_t size);
+
 /* Drops the first `size` bytes. An empty buffer keeps its block only when that is small, so that a
  * connection at rest costs little. */
 void buffer_drop(struct buffer *buffer, size_t size);

@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "lock.h"
 #include "runtime.h"
 
 struct crew_thread {
@@ -61,35 +62,56 @@ static void drop(struct crew *crew) {
 
 static int call_thread(struct crew *crew);
 
-/* The next job; waits for it. NULL: there is none, and the thread is to end. The crew is locked. */
+/* The next job, if there is one. The crew is locked. */
 static struct job *take(struct crew_thread *thread) {
     struct crew *crew = thread->crew;
-    for (;;) {
-        struct list *first = thread->abandoned ? NULL : list_shift(&crew->queue);
-        if (thread->called) crew->calling = thread->called = false;
-        if (first) {
-            struct job *job = container_of(first, struct job, link);
-            job->thread = thread;
-            call_thread(crew); /* if that fails, this thread comes to it */
-            return job;
-        }
-        if (crew->ending || thread->abandoned) return NULL;
-        list_append(crew->waiting.next, &thread->waiting); /* to the front */
-        while (!list_empty(&thread->waiting))
-            pthread_cond_wait(&thread->wake, &crew->lock);
-    }
+    struct list *first = thread->abandoned ? NULL : list_shift(&crew->queue);
+    if (thread->called) crew->calling = thread->called = false;
+    if (!first) return NULL;
+    struct job *job = container_of(first, struct job, link);
+    job->thread = thread;
+    call_thread(crew); /* if that fails, this thread comes to it */
+    return job;
 }
 
-/* Gives a job back to the loop, or frees it. The crew is locked, and is unlocked. */
-static void give_back(struct crew *crew, struct job *job) {
-    bool left = job->left;
+/* Waits to be called. False: the thread is to end. The crew is locked. */
+static bool wait_for_call(struct crew_thread *thread) {
+    struct crew *crew = thread->crew;
+    if (crew->ending || thread->abandoned) return false;
+    list_append(crew->waiting.next, &thread->waiting); /* to the front */
+    while (!list_empty(&thread->waiting))
+        pthread_cond_wait(&thread->wake, &crew->lock);
+    return true;
+}
+
+/* Gives a job back to the loop. Whether that is to be woken; *left is the job when it was given up
+ * instead. The crew is locked. */
+static bool give_back(struct crew *crew, struct job *job, void *context, struct job **left) {
+    job->thread = NULL;
+    if (job->type->settle) job->type->settle(job, context);
     job->over = true;
-    if (!left) mailbox_post_last(crew->home, &job->done);
-    pthread_mutex_unlock(&crew->lock);
-    if (left)
-        job->type->free(job);
-    else
-        mailbox_wake(crew->home);
+    *left = job->left ? job : NULL;
+    return !job->left && mailbox_post_last(crew->home, &job->done) == POST_FIRST;
+}
+
+/* Does jobs until there are none, or one has broken the context. The crew is locked, but while it
+ * does one: what the last one has left to do is done then, too. */
+static bool do_jobs(struct crew_thread *thread, void *context) {
+    struct crew *crew = thread->crew;
+    struct job *job = take(thread), *left = NULL;
+    bool wakes = false, is_fine = true;
+    while (job || wakes || left) {
+        pthread_mutex_unlock(&crew->lock);
+        if (wakes) mailbox_wake(crew->home);
+        if (left) left->type->free(left);
+        wakes = false;
+        left = NULL;
+        if (job) is_fine = job->type->run(job, context);
+        pthread_mutex_lock(&crew->lock);
+        if (job) wakes = give_back(crew, job, context, &left);
+        job = is_fine ? take(thread) : NULL;
+    }
+    return is_fine;
 }
 
 /* The last act. The loop joins the thread, unless it was abandoned. */
@@ -120,15 +142,8 @@ static void *thread_main(void *argument) {
     void *context = crew->type->open ? crew->type->open(crew->setup) : NULL;
     pthread_mutex_lock(&crew->lock);
     thread->context = context;
-    bool is_fine = true;
-    for (struct job *job; is_fine && (job = take(thread)); pthread_mutex_lock(&crew->lock)) {
-        pthread_mutex_unlock(&crew->lock);
-        is_fine = job->type->run(job, context);
-        pthread_mutex_lock(&crew->lock);
-        job->thread = NULL;
-        if (job->type->settle) job->type->settle(job, context);
-        give_back(crew, job);
-    }
+    while (do_jobs(thread, context) && wait_for_call(thread))
+        continue;
     if (thread->called) crew->calling = thread->called = false;
     thread->context = NULL;
     pthread_mutex_unlock(&crew->lock);
@@ -217,7 +232,7 @@ struct crew *crew_open(struct runtime *runtime, const struct crew_type *type, un
     crew->setup = setup;
     crew->references = 1;
     crew->home = mailbox_ref(runtime->mailbox);
-    pthread_mutex_init(&crew->lock, NULL);
+    lock_init(&crew->lock);
     list_init(&crew->queue);
     list_init(&crew->jobs);
     list_init(&crew->waiting);

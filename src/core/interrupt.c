@@ -47,12 +47,16 @@ static void restore_hook(struct interrupt *interrupt) {
     interrupt->restoring = false;
 }
 
+/* Who runs has run for a while: a poke may hit anybody. */
+static bool is_holding(const struct runtime *runtime) {
+    return runtime->interrupt.held_ticks > 1;
+}
+
 /* Another task than the main one, which is to stop, computes. Told once, so that its clean-up may
  * compute, too. */
 static bool is_in_the_way(const struct runtime *runtime, struct task *task) {
-    bool is_new = runtime->stopping && task != runtime->main && !task->stopped;
-    task->stopped = true;
-    return is_new;
+    if (!runtime->stopping || task == runtime->main || task->stopped) return false;
+    return task->stopped = is_holding(runtime);
 }
 
 /* Makes pending what has to stop the running task now. */
@@ -128,7 +132,8 @@ static void on_hook(lua_State *L, lua_Debug *ar) {
     if (atomic_exchange(&interrupt->poked, false)) mailbox_deliver(runtime->mailbox);
     if (interrupt->dump) interrupt_dump(runtime, L);
     if (runtime->options.debug && lua_checkstack(L, 4)) report_slow(L, runtime);
-    if (!task && (interrupt->signal || runtime->stopping)) stop_callback(L, runtime);
+    bool is_stopping = runtime->stopping && is_holding(runtime);
+    if (!task && (interrupt->signal || is_stopping)) stop_callback(L, runtime);
     if (task && is_stopped(runtime, task) && task->pending > 0) task_raise_cancellation(L, task, 0);
 }
 
@@ -185,6 +190,7 @@ void interrupt_poke(struct runtime *runtime) {
 
 void interrupt_unpoke(struct runtime *runtime) {
     runtime->interrupt.poked = false;
+    runtime->interrupt.held_ticks = 0;
     if (runtime->interrupt.watches == 0) set_ticking(&runtime->interrupt, false);
 }
 
@@ -210,6 +216,8 @@ static bool is_end_of_stdout(struct interrupt *interrupt) {
     return interrupt->stdout_broken;
 }
 
+static void (*volatile before_death)(void);
+
 static void on_end_signal(int signo) {
     int saved_errno = errno;
     struct runtime *runtime = signal_owner;
@@ -218,6 +226,7 @@ static void on_end_signal(int signo) {
     } else if (signo == SIGPIPE) {
         if (runtime && is_end_of_stdout(&runtime->interrupt)) end_by(runtime, signo);
     } else if (!runtime || runtime->interrupt.signals++ > 0) {
+        if (before_death) before_death();
         signal(signo, SIG_DFL);
         raise(signo);
     } else {
@@ -270,6 +279,16 @@ bool interrupt_ended_main(struct runtime *runtime, int index) {
         return true;
     }
     return false;
+}
+
+bool interrupt_ends_filter(const struct runtime *runtime) {
+    struct sigaction action;
+    return runtime->interrupt.stdout_broken && sigaction(SIGPIPE, NULL, &action) == 0 &&
+           action.sa_handler == on_end_signal;
+}
+
+void interrupt_before_death(void (*restore)(void)) {
+    before_death = restore;
 }
 
 void interrupt_watch(struct runtime *runtime) {

@@ -36,6 +36,12 @@ void interrupt_dump(struct runtime *runtime, lua_State *L);
 /* The end: a signal that came too late to cancel anything is what the process dies of. */
 void interrupt_end(struct runtime *runtime);
 
+/* Whether main is being cancelled because nobody reads stdout any more. */
+bool interrupt_ends_filter(const struct runtime *runtime);
+
+/* Calls `restore` before a signal ends the process at once, in the signal handler. */
+void interrupt_before_death(void (*restore)(void));
+
 /* Whether the cancellation at `index`, which ended main, came from a signal: the process is to die
  * of it then. */
 bool interrupt_ended_main(struct runtime *runtime, int index);

@@ -1,27 +1,30 @@
 #include "mailbox.h"
 
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+
+#include "lock.h"
 
 struct mailbox {
     atomic_uint references;
     pthread_mutex_t lock;
     uv_async_t *wakeup; /* NULL: the loop has ended */
     struct list letters;
-    bool rests; /* under the lock of `work`, too */
+    bool rests;
 };
 
-/* Of the process. */
+/* Of the process. Who is at rest is counted as one at work, too. A mailbox does not begin or end to
+ * rest while it is locked, so what is said of one that does not rest needs no other lock. */
 static struct {
-    pthread_mutex_t lock;
-    unsigned at_work, at_rest;
+    pthread_mutex_t lock; /* of at_rest */
+    unsigned at_rest;
+    atomic_uint at_work;
 } work = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 struct mailbox *mailbox_open(uv_async_t *wakeup) {
     struct mailbox *mailbox = calloc(1, sizeof *mailbox);
     if (!mailbox) return NULL;
-    pthread_mutex_init(&mailbox->lock, NULL);
+    lock_init(&mailbox->lock);
     mailbox->references = 1;
     mailbox->wakeup = wakeup;
     list_init(&mailbox->letters);
@@ -48,32 +51,35 @@ void mailbox_close(struct mailbox *mailbox) {
     mailbox_unref(mailbox);
 }
 
-/* Wakes a mailbox that rests; it is locked. */
-static void rouse(struct mailbox *mailbox) {
-    if (mailbox->rests) work.at_rest--;
-    mailbox->rests = false;
-}
-
-/* `fewer` are at work once the letter is there: nobody may see one without the other. */
-static bool post(struct mailbox *mailbox, struct letter *letter, unsigned fewer) {
-    pthread_mutex_lock(&mailbox->lock);
-    bool accepts = mailbox->wakeup != NULL;
-    if (accepts) list_append(&mailbox->letters, &letter->link);
-    if (mailbox->rests || fewer > 0) {
-        pthread_mutex_lock(&work.lock);
-        rouse(mailbox);
+/* Wakes a mailbox that rests and is locked; `fewer` are at work then: nobody may see one without
+ * the other. */
+static void rouse(struct mailbox *mailbox, unsigned fewer) {
+    if (!mailbox->rests) {
         work.at_work -= fewer;
-        pthread_mutex_unlock(&work.lock);
+        return;
     }
-    pthread_mutex_unlock(&mailbox->lock);
-    return accepts;
+    pthread_mutex_lock(&work.lock);
+    mailbox->rests = false;
+    work.at_rest--;
+    work.at_work -= fewer;
+    pthread_mutex_unlock(&work.lock);
 }
 
-bool mailbox_post(struct mailbox *mailbox, struct letter *letter) {
+static enum post post(struct mailbox *mailbox, struct letter *letter, unsigned fewer) {
+    pthread_mutex_lock(&mailbox->lock);
+    enum post outcome = list_empty(&mailbox->letters) ? POST_FIRST : POST_QUEUED;
+    if (!mailbox->wakeup) outcome = POST_REFUSED;
+    if (outcome != POST_REFUSED) list_append(&mailbox->letters, &letter->link);
+    rouse(mailbox, fewer);
+    pthread_mutex_unlock(&mailbox->lock);
+    return outcome;
+}
+
+enum post mailbox_post(struct mailbox *mailbox, struct letter *letter) {
     return post(mailbox, letter, 0);
 }
 
-bool mailbox_post_last(struct mailbox *mailbox, struct letter *letter) {
+enum post mailbox_post_last(struct mailbox *mailbox, struct letter *letter) {
     return post(mailbox, letter, 1);
 }
 
@@ -108,27 +114,25 @@ void mailbox_deliver(struct mailbox *mailbox) {
 /* ---- who is at work -------------------------------------------------------------------------- */
 
 void mailbox_count_work(int change) {
-    pthread_mutex_lock(&work.lock);
     work.at_work += (unsigned)change;
-    pthread_mutex_unlock(&work.lock);
 }
 
 bool mailbox_rest(struct mailbox *mailbox) {
     pthread_mutex_lock(&mailbox->lock);
-    bool rests = list_empty(&mailbox->letters);
-    pthread_mutex_lock(&work.lock);
-    bool alone = rests && work.at_rest + 1 >= work.at_work;
-    mailbox->rests = rests && !alone;
-    if (mailbox->rests) work.at_rest++;
-    pthread_mutex_unlock(&work.lock);
+    bool has_letters = !list_empty(&mailbox->letters), is_alone = false;
+    if (!has_letters) {
+        pthread_mutex_lock(&work.lock);
+        is_alone = work.at_rest + 1 >= work.at_work;
+        mailbox->rests = !is_alone;
+        if (mailbox->rests) work.at_rest++;
+        pthread_mutex_unlock(&work.lock);
+    }
     pthread_mutex_unlock(&mailbox->lock);
-    return !alone;
+    return !is_alone;
 }
 
 void mailbox_rise(struct mailbox *mailbox) {
     pthread_mutex_lock(&mailbox->lock);
-    pthread_mutex_lock(&work.lock);
-    rouse(mailbox);
-    pthread_mutex_unlock(&work.lock);
+    rouse(mailbox, 0);
     pthread_mutex_unlock(&mailbox->lock);
 }

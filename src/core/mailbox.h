@@ -37,8 +37,15 @@ void mailbox_close(struct mailbox *mailbox);
 struct mailbox *mailbox_ref(struct mailbox *mailbox);
 void mailbox_unref(struct mailbox *mailbox);
 
-/* Leaves a letter, from any thread; mailbox_wake must follow. False: the loop has ended. */
-bool mailbox_post(struct mailbox *mailbox, struct letter *letter);
+/* What comes of a letter. */
+enum post {
+    POST_REFUSED, /* the loop has ended */
+    POST_QUEUED,  /* it is delivered with one that came before */
+    POST_FIRST,   /* mailbox_wake must follow, outside of locks */
+};
+
+/* Leaves a letter, from any thread. */
+enum post mailbox_post(struct mailbox *mailbox, struct letter *letter);
 void mailbox_wake(struct mailbox *mailbox);
 
 /* Takes back a letter that may have been posted. On the loop's thread. */
@@ -53,7 +60,7 @@ void mailbox_deliver(struct mailbox *mailbox);
 void mailbox_count_work(int change);
 
 /* mailbox_post, of the one letter that whoever is at work still owes: it is at work no more. */
-bool mailbox_post_last(struct mailbox *mailbox, struct letter *letter);
+enum post mailbox_post_last(struct mailbox *mailbox, struct letter *letter);
 
 /* The loop has nothing to wait for but letters. False: nor has any other, so that none will come.
  */

@@ -490,7 +490,7 @@ struct future *runtime_run_one(lua_State *L, int nargs) {
         drain(runtime, grace_end(runtime));
         runtime->closing = false;
     }
-    report_due(runtime, true);
+    if (runtime->failures_first < runtime->failures_last) report_due(runtime, true);
     /* What was closed is to be closed for everybody. */
     if (uv_loop_alive(&runtime->loop)) uv_run(&runtime->loop, UV_RUN_NOWAIT);
     if (runtime->stopping) interrupt_unwatch(runtime);

@@ -46,7 +46,9 @@ static void work_free(struct job *job) {
 
 static const struct job_type work_type = {.run = work_run, .done = on_worked, .free = work_free};
 
+/* The job, and `wait` in it, is freed at once where no thread has begun it: so out of it first. */
 static bool work_cancel(lilac_wait *wait) {
+    lilac_wake(wait);
     job_leave(&container_of(wait, struct work_job, wait)->job);
     return true;
 }

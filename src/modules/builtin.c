@@ -16,26 +16,23 @@ static const lua_CFunction parts[] = {
 /* What `require` finds besides; the Lua ones are in lilac_embedded. */
 /* clang-format off */
 static const luaL_Reg modules[] = {
-    {"lilac.content", luaopen_lilac_content},
     {"lilac.child", luaopen_lilac_child},
+    {"lilac.content", luaopen_lilac_content},
     {"lilac.dns", luaopen_lilac_dns},
     {"lilac.file", luaopen_lilac_file},
     {"lilac.paths", luaopen_lilac_paths},
     {"lilac.pipe", luaopen_lilac_pipe},
-    {"lilac.signal", luaopen_lilac_signal},
-    {"lilac.tcp", luaopen_lilac_tcp},
-    {"lilac.testing", luaopen_lilac_testing},
-    {"lilac.unix", luaopen_lilac_unix},
     {"lilac.scandir", luaopen_lilac_scandir},
     {"lilac.signal", luaopen_lilac_signal},
+    {"lilac.stdio", luaopen_lilac_stdio},
     {"lilac.tcp", luaopen_lilac_tcp},
-    {"lilac.unix", luaopen_lilac_unix},
-    {"lilac.watch", luaopen_lilac_watch},
+    {"lilac.testing", luaopen_lilac_testing},
+    {"lilac.tls", luaopen_lilac_tls},
     {"lilac.udp", luaopen_lilac_udp},
     {"lilac.unix", luaopen_lilac_unix},
+    {"lilac.watch", luaopen_lilac_watch},
     {NULL, NULL},
 };
-/* clang-format on */
 
 bool builtin_load(lua_State *L, const char *name) {
     for (const luaL_Reg *module = modules; module->name; module++) {

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 
 #include "../core/args.h"
+#include "../core/lock.h"
 #include "../core/object.h"
 #include "../core/runtime.h"
 #include "builtin.h"
@@ -127,7 +128,7 @@ static int channel_new(lua_State *L) {
         capacity = args_integer(L, 1, "capacity (0 for no limit)", 0, LUA_MAXINTEGER);
     struct channel *channel = calloc(1, sizeof *channel);
     if (!channel) return luaL_error(L, "Channel: not enough memory");
-    pthread_mutex_init(&channel->lock, NULL);
+    lock_init(&channel->lock);
     list_init(&channel->items);
     list_init(&channel->getters);
     list_init(&channel->putters);
@@ -162,9 +163,9 @@ static bool tell(struct waiter *waiter, const struct runtime *ours, struct mailb
         on_exchanged(&waiter->exchanged);
         return true;
     }
-    if (!mailbox_post(waiter->home, &waiter->exchanged)) return false;
-    *home = mailbox_ref(waiter->home);
-    return true;
+    enum post post = mailbox_post(waiter->home, &waiter->exchanged);
+    if (post == POST_FIRST) *home = mailbox_ref(waiter->home);
+    return post != POST_REFUSED;
 }
 
 static void wake(struct mailbox *home) {

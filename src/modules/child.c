@@ -147,8 +147,9 @@ static void reap_killed(pid_t pid) {
 
 static void nursery_on_free(lilac_handle *handle) {
     struct nursery *nursery = (struct nursery *)handle;
-    while (!list_empty(&nursery->children)) {
-        struct child *child = container_of(nursery->children.next, struct child, link);
+    for (struct list *at = nursery->children.next, *next; at != &nursery->children; at = next) {
+        struct child *child = container_of(at, struct child, link);
+        next = at->next;
         if (!child->detached) child_signal(child, SIGKILL);
         if (!child->detached || child->has_ended) reap_killed(child->pid);
         child_forget(child);

@@ -123,6 +123,10 @@ static int run_protected(lua_State *L) {
         runtime->exiting = false;
         return 0;
     }
+    if (future && future->state == FUTURE_DONE && future->results == 0) {
+        job->ending = ENDED_RETURNED;
+        return 0;
+    }
     if (future && future->state == FUTURE_DONE) {
         lua_pushcfunction(L, pack_results);
         lua_pushvalue(L, 1);

@@ -11,7 +11,7 @@
 #include "parcel.h"
 
 enum ending {
-    ENDED_RETURNED,  /* outcome: the results */
+    ENDED_RETURNED,  /* outcome: the results; NULL: none */
     ENDED_RAISED,    /* outcome: the error, its traceback */
     ENDED_CANCELLED, /* the same; the error is the cancellation */
     ENDED_EXITED,    /* it called os.exit */

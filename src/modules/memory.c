@@ -1,7 +1,8 @@
 /*
- * Pairs in memory. They behave as a connection of the system does, and turn with the loop as one: a
- * write leaves its bytes, and an idle handle, which is active only while there is something to pass
- * on, brings them to the other end. So a pair at rest keeps nothing awake, and a deadlock is seen.
+ * Pairs in memory. They behave as a connection of the system does, which holds some bytes that are
+ * on their way, and turn with the loop as one: an idle handle, which is active only while there is
+ * something to pass on, brings it to the end that reads. So a pair at rest keeps nothing awake, and
+ * a deadlock is seen.
  */
 #include "memory.h"
 
@@ -10,13 +11,14 @@
 
 #include "../core/list.h"
 
-enum { PIECE_SIZE = 64 * 1024 }; /* per turn: then the other end may stop reading */
+enum { WAY_SIZE = 64 * 1024 };
 
 /* One end: what it sends, and how it stands. */
 struct end {
     struct stream *stream; /* NULL: it is gone */
     struct end *other;
-    const char *bytes; /* to be sent */
+    struct buffer way; /* on the way to the other end, at most WAY_SIZE bytes */
+    const char *bytes; /* behind it: what the stream is told of when it is on the way too */
     size_t size;
     bool reads, ends, ended; /* wants bytes; sends no more; the other end knows */
 };
@@ -31,8 +33,7 @@ static struct end *end_of(const struct stream *stream) {
 }
 
 static struct pair *pair_of(struct end *end) {
-    return end < end->other ? container_of(end, struct pair, ends[0])
-                            : container_of(end->other, struct pair, ends[0]);
+    return container_of(end < end->other ? end : end->other, struct pair, ends[0]);
 }
 
 static bool is_closed(const struct end *end) {
@@ -41,42 +42,43 @@ static bool is_closed(const struct end *end) {
 
 /* ---- passing on ------------------------------------------------------------------------------ */
 
-/* Up to its limit a stream takes what it did not ask for, as the buffers of the system do. */
-static bool is_hungry(const struct end *end) {
-    return end->reads || end->stream->received.size <= end->stream->limit;
+/* Puts as many bytes on the way as there is room for. Their number, or a libuv code. */
+static int put_on_way(struct end *end, const char *bytes, size_t size) {
+    size_t room = WAY_SIZE - end->way.size;
+    if (room == 0) return UV_EAGAIN;
+    if (size > room) size = room;
+    return buffer_append(&end->way, bytes, size) ? (int)size : UV_ENOMEM;
 }
 
-/* Whether anything can go from this end to the other one now. */
+/* Whether `pass` has anything to do. */
 static bool has_news(const struct end *end) {
-    if (end->size > 0) return is_closed(end->other) || is_hungry(end->other);
-    return end->ends && !end->ended;
+    if (is_closed(end->other)) return end->size > 0;
+    if (end->size > 0 && end->way.size < WAY_SIZE) return true;
+    return end->other->reads && (end->way.size > 0 || (end->ends && !end->ended));
 }
 
-static void pass_bytes(struct end *end) {
-    struct end *to = end->other;
-    size_t size = end->size < PIECE_SIZE ? end->size : PIECE_SIZE;
-    const char *bytes = end->bytes;
-    end->bytes += size;
-    end->size -= size;
-    stream_received(to->stream, bytes, size);
-    if (end->size == 0) stream_sent(end->stream, 0);
-}
-
-static void pass_end(struct end *end) {
-    end->ended = true;
-    if (!is_closed(end->other)) stream_ended(end->other->stream, UV_EOF);
-    if (end->stream) stream_shut(end->stream, 0);
+static void pass_pending(struct end *end) {
+    int done = is_closed(end->other) ? UV_EPIPE : put_on_way(end, end->bytes, end->size);
+    if (done == UV_EAGAIN) return;
+    if (done > 0) {
+        end->bytes += done;
+        end->size -= (size_t)done;
+        if (end->size > 0) return;
+    }
+    end->size = 0;
+    stream_sent(end->stream, done < 0 ? done : 0);
 }
 
 static void pass(struct end *end) {
-    if (!has_news(end)) return;
-    if (end->size == 0) {
-        pass_end(end);
-    } else if (is_closed(end->other)) {
-        end->size = 0;
-        stream_sent(end->stream, UV_EPIPE);
-    } else {
-        pass_bytes(end);
+    struct end *to = end->other;
+    if (end->size > 0) pass_pending(end);
+    if (is_closed(to) || !to->reads) return;
+    if (end->way.size > 0) {
+        stream_received(to->stream, buffer_bytes(&end->way), end->way.size);
+        buffer_drop(&end->way, end->way.size);
+    } else if (end->ends && !end->ended) {
+        end->ended = true;
+        stream_ended(to->stream, UV_EOF);
     }
 }
 
@@ -104,8 +106,16 @@ static void memory_stop(struct stream *stream) {
 }
 
 static int memory_try_write(struct stream *stream, const uv_buf_t *bufs, unsigned count) {
-    (void)bufs, (void)count;
-    return is_closed(end_of(stream)->other) ? UV_EPIPE : UV_EAGAIN;
+    struct end *end = end_of(stream);
+    int total = 0;
+    if (is_closed(end->other)) return UV_EPIPE;
+    pair_rouse(end);
+    for (unsigned i = 0; i < count; i++) {
+        int done = put_on_way(end, bufs[i].base, bufs[i].len);
+        if (done < 0) return total > 0 ? total : done;
+        total += done;
+    }
+    return total;
 }
 
 static int memory_write(struct stream *stream, const char *bytes, size_t size) {
@@ -119,18 +129,23 @@ static int memory_write(struct stream *stream, const char *bytes, size_t size) {
 static int memory_shutdown(struct stream *stream) {
     end_of(stream)->ends = true;
     pair_rouse(end_of(stream));
+    stream_shut(stream, 0);
     return 0;
 }
 
-/* The other end hears now that this one reads no more, and the end when it has read the rest. */
+/* Its peer hears now that it reads no more; what it still sends has time. */
 static void memory_linger(struct stream *stream) {
     pair_rouse(end_of(stream));
 }
 
 static void on_pair_closed(uv_handle_t *idle) {
-    free(container_of((uv_idle_t *)idle, struct pair, idle));
+    struct pair *pair = container_of((uv_idle_t *)idle, struct pair, idle);
+    buffer_free(&pair->ends[0].way);
+    buffer_free(&pair->ends[1].way);
+    free(pair);
 }
 
+/* What is on the way still arrives. */
 static void memory_free(struct stream *stream) {
     struct end *end = end_of(stream);
     if (!end) return;

@@ -8,6 +8,7 @@ struct stream *stream_check(lua_State *L, const char *op) {
 }
 
 int stream_raise(lua_State *L, const struct stream *stream, const char *op, int status) {
+    if (status == FILTER_FAILED) return stream->filter->ops->raise(L, stream, op);
     char subject[STREAM_SUBJECT];
     stream->ops->subject(stream, subject, sizeof subject);
     return lilac_raise(L, status, "%s %s", op, subject);
@@ -39,6 +40,43 @@ static int stream_tostring(lua_State *L) {
     return 1;
 }
 
+/* ---- filters --------------------------------------------------------------------------------- */
+
+void filter_insert(struct stream *stream, struct stream_filter *filter,
+                   const struct stream_ops *ops) {
+    filter->below = stream->ops;
+    stream->ops = ops;
+    stream->filter = filter;
+    stream->readable = false; /* the transport will say it again, to the filter */
+}
+
+static int start_tls_done(lua_State *L, int status, lua_KContext context) {
+    (void)L, (void)status, (void)context;
+    return 1;
+}
+
+/* start_tls(options) → the stream; what composes it is in Lua. */
+static int stream_start_tls(lua_State *L) {
+    stream_check(L, "start_tls");
+    lua_settop(L, 2);
+    lua_getglobal(L, "require");
+    lua_pushliteral(L, "lilac.start_tls");
+    lua_call(L, 1, 1);
+    lua_getfield(L, -1, "start");
+    lua_pushvalue(L, 1);
+    lua_pushvalue(L, 2);
+    lua_callk(L, 2, 1, 0, start_tls_done);
+    return start_tls_done(L, LUA_OK, 0);
+}
+
+/* tls_info() → a table, or nil for a stream without TLS. */
+static int stream_tls_info(lua_State *L) {
+    struct stream *stream = stream_check(L, "tls_info");
+    if (stream->filter) return stream->filter->ops->info(L, stream);
+    lua_pushnil(L);
+    return 1;
+}
+
 /* ---- the end --------------------------------------------------------------------------------- */
 
 static void stream_on_close(lilac_handle *handle) {
@@ -46,14 +84,6 @@ static void stream_on_close(lilac_handle *handle) {
     stream_stop(stream);
     stream_wake_reader(stream);
     waitq_wake_all(&stream->writers);
-}
-
-/* What write() accepted is still sent. */
-static bool stream_lingers(lilac_handle *handle) {
-    struct stream *stream = (struct stream *)handle;
-    if (stream_unsent(stream) == 0) return false;
-    if (stream->ops->linger) stream->ops->linger(stream);
-    return true;
 }
 
 static void stream_on_free(lilac_handle *handle) {
@@ -81,6 +111,8 @@ void stream_prepare(lua_State *L) {
                                        {"shutdown", stream_shutdown},
                                        {"peername", stream_peername},
                                        {"sockname", stream_sockname},
+                                       {"start_tls", stream_start_tls},
+                                       {"tls_info", stream_tls_info},
                                        {"peercred", stream_peercred},
                                        {NULL, NULL}};
     static const luaL_Reg meta[] = {{"__tostring", stream_tostring}, {NULL, NULL}};
@@ -97,5 +129,5 @@ struct stream *stream_new(lua_State *L, const struct stream_ops *ops, size_t lim
 
 void stream_opened(struct stream *stream) {
     lilac_handle_opened(&stream->handle, &stream->uv.handle);
-    uv_unref(&stream->uv.handle); /* see reader_leave */
+    uv_unref(&stream->uv.handle); /* see stream_leave */
 }

@@ -12,6 +12,7 @@
 #include "address.h"
 
 struct stream;
+struct stream_filter; /* stream_filter.h */
 
 struct stream_ops {
     /* Starts or goes on reading: stream_received() from now on. 0 or a libuv code. */
@@ -75,12 +76,13 @@ struct stream_want {
 struct stream {
     lilac_handle handle; /* first */
     const struct stream_ops *ops;
+    struct stream_filter *filter; /* between the stream and its transport; NULL: none */
     union {
         uv_handle_t handle;
         uv_stream_t stream;
         uv_tcp_t tcp;
         uv_pipe_t pipe;
-        uv_tty_t tty;
+        uv_poll_t poll;
         uv_idle_t idle; /* of transports that libuv has no handle for */
     } uv;
     union { /* connects, then writes, then shuts down: never two at once */
@@ -102,6 +104,7 @@ struct stream {
     struct buffer queued; /* waits for `sending` to be sent */
     struct buffer sending;
     uint64_t accepted, sent; /* bytes, since the beginning */
+    size_t held;             /* so many did try_write take, and the filter is still sending */
     int write_status;        /* 0, or the error that ended the sending direction */
     bool ending, ended;      /* shutdown() was asked for; is done */
 };

@@ -5,7 +5,7 @@
 #ifndef LILAC_STREAM_HALVES_H
 #define LILAC_STREAM_HALVES_H
 
-#include "stream.h"
+#include "stream_filter.h"
 
 enum { STREAM_SUBJECT = 128 }; /* bytes of text, for ops->subject */
 
@@ -17,12 +17,6 @@ int stream_raise(lua_State *L, const struct stream *stream, const char *op, int 
 
 /* ---- stream_read.c --------------------------------------------------------------------------- */
 
-/* Makes the reader ready, if there is one. Plain C, as is the next. */
-void stream_wake_reader(struct stream *stream);
-
-/* Stops the transport's reading, if it reads. */
-void stream_stop(struct stream *stream);
-
 int stream_read(lua_State *L);
 int stream_read_some(lua_State *L);
 int stream_read_exactly(lua_State *L);
@@ -31,8 +25,8 @@ int stream_lines(lua_State *L);
 
 /* ---- stream_write.c -------------------------------------------------------------------------- */
 
-/* How many bytes were accepted and are not sent yet. */
-size_t stream_unsent(const struct stream *stream);
+/* The stream is closed: whether anything is to be sent before it ends. Plain C. */
+bool stream_lingers(lilac_handle *handle);
 
 int stream_write(lua_State *L);
 int stream_flush(lua_State *L);

@@ -57,14 +57,25 @@ static enum answer stream_answer(struct stream *stream, struct stream_want *want
 
 /* A reader keeps the loop alive while it waits; a stream that only reads ahead does not, so that a
  * deadlock is seen. */
-static void reader_leave(struct stream *stream) {
+void stream_leave(struct stream *stream) {
     if (stream->handle.uv) uv_unref(stream->handle.uv);
 }
 
 void stream_wake_reader(struct stream *stream) {
     if (!lilac_waiting(&stream->reader)) return;
-    reader_leave(stream);
+    stream_leave(stream);
     lilac_wake(&stream->reader);
+}
+
+int stream_park_reader(lua_State *L, struct stream *stream, const lilac_op *op) {
+    if (stream->handle.uv) uv_ref(stream->handle.uv);
+    return lilac_park(L, &stream->reader, op);
+}
+
+int stream_start(struct stream *stream) {
+    int status = stream->reading ? 0 : stream->ops->start(stream);
+    if (status == 0) stream->reading = true;
+    return status;
 }
 
 void stream_stop(struct stream *stream) {
@@ -72,12 +83,7 @@ void stream_stop(struct stream *stream) {
     stream->reading = false;
 }
 
-void stream_received(struct stream *stream, const char *bytes, size_t size) {
-    if (!buffer_append(&stream->received, bytes, size)) {
-        stream_stop(stream);
-        stream_ended(stream, UV_ENOMEM);
-        return;
-    }
+void filter_received(struct stream *stream) {
     if (lilac_waiting(&stream->reader)) {
         size_t ignored;
         if (stream_answer(stream, &stream->want, &ignored) == ANSWER_NONE) return;
@@ -86,23 +92,42 @@ void stream_received(struct stream *stream, const char *bytes, size_t size) {
     if (stream->received.size > stream->limit) stream_stop(stream);
 }
 
+void filter_ended(struct stream *stream, int status) {
+    stream->read_status = status;
+    stream->reading = false;
+    stream_wake_reader(stream);
+}
+
+void stream_received(struct stream *stream, const char *bytes, size_t size) {
+    if (stream->filter) {
+        stream->filter->ops->received(stream, bytes, size);
+    } else if (buffer_append(&stream->received, bytes, size)) {
+        filter_received(stream);
+    } else {
+        stream_stop(stream);
+        filter_ended(stream, UV_ENOMEM);
+    }
+}
+
+void stream_ended(struct stream *stream, int status) {
+    stream->reading = false;
+    if (stream->filter)
+        stream->filter->ops->ended(stream, status);
+    else
+        filter_ended(stream, status);
+}
+
 /* read(0) is none of these: it leaves what is there. */
 static bool wants_anything(const struct stream_want *want) {
     return want->format == WANT_SOME && want->count > 0;
 }
 
 bool stream_reads_itself(const struct stream *stream) {
-    return lilac_waiting(&stream->reader) && wants_anything(&stream->want);
+    return lilac_waiting(&stream->reader) && wants_anything(&stream->want) && !stream->filter;
 }
 
 void stream_readable(struct stream *stream) {
     stream->readable = true;
-    stream_wake_reader(stream);
-}
-
-void stream_ended(struct stream *stream, int status) {
-    stream->read_status = status;
-    stream->reading = false;
     stream_wake_reader(stream);
 }
 
@@ -170,7 +195,7 @@ static struct stream_want want_at_stack(lua_State *L) {
 }
 
 static bool read_cancel(lilac_wait *wait) {
-    reader_leave(container_of(wait, struct stream, reader));
+    stream_leave(container_of(wait, struct stream, reader));
     return true;
 }
 
@@ -215,14 +240,10 @@ static int read_answer(lua_State *L, struct stream *stream) {
     case ANSWER_END: return read_end(L, stream, &want);
     case ANSWER_NONE: break;
     }
-    if (!stream->reading) {
-        int status = stream->ops->start(stream);
-        if (status != 0) return stream_raise(L, stream, "read", status);
-        stream->reading = true;
-    }
+    int status = stream_start(stream);
+    if (status != 0) return stream_raise(L, stream, "read", status);
     stream->want = want;
-    if (stream->handle.uv) uv_ref(stream->handle.uv);
-    return lilac_park(L, &stream->reader, &read_op);
+    return stream_park_reader(L, stream, &read_op);
 }
 
 /* Begins anew: another task may have read, or closed the stream, between the wake and now. */

@@ -19,6 +19,7 @@ size_t stream_unsent(const struct stream *stream) {
 static void write_fail(struct stream *stream, int status) {
     stream->write_status = status;
     stream->sent = stream->accepted;
+    stream->held = 0;
     buffer_free(&stream->queued);
 }
 
@@ -32,31 +33,57 @@ static void send_queued(struct stream *stream) {
 
 static void send_end(struct stream *stream) {
     int status = stream->ops->shutdown(stream);
-    if (status != 0) stream_shut(stream, status);
+    if (status != 0) filter_shut(stream, status);
 }
 
-void stream_sent(struct stream *stream, int status) {
+/* What is accepted is sent; and then there may be a filter with something to say. */
+static bool has_more_to_send(struct stream *stream) {
+    return stream_unsent(stream) > 0 || (stream->filter && stream->filter->ops->farewell(stream));
+}
+
+bool stream_lingers(lilac_handle *handle) {
+    struct stream *stream = (struct stream *)handle;
+    if (!has_more_to_send(stream)) return false;
+    if (stream->ops->linger) stream->ops->linger(stream);
+    return true;
+}
+
+void filter_sent(struct stream *stream, int status) {
     size_t size = stream->sending.size;
     buffer_drop(&stream->sending, size);
     if (status != 0) {
         write_fail(stream, status);
     } else if (stream->write_status == 0) {
-        stream->sent += size;
+        stream->sent += size + stream->held;
+        stream->held = 0;
         if (stream->queued.size > 0) send_queued(stream);
     }
-    if (stream_unsent(stream) == 0) {
-        if (stream->handle.closed)
-            lilac_handle_finish(&stream->handle);
-        else if (stream->ending && stream->write_status == 0)
-            send_end(stream);
+    if (stream->handle.closed) {
+        if (!has_more_to_send(stream)) lilac_handle_finish(&stream->handle);
+    } else if (stream->ending && stream_unsent(stream) == 0 && stream->write_status == 0) {
+        send_end(stream);
     }
     waitq_wake_all(&stream->writers);
 }
 
-void stream_shut(struct stream *stream, int status) {
+void filter_shut(struct stream *stream, int status) {
     stream->ended = true;
     stream->write_status = status;
     waitq_wake_all(&stream->writers);
+}
+
+void stream_sent(struct stream *stream, int status) {
+    if (stream->filter)
+        stream->filter->ops->sent(stream, status);
+    else
+        filter_sent(stream, status);
+}
+
+void stream_shut(struct stream *stream, int status) {
+    if (stream->filter)
+        stream->filter->ops->shut(stream, status);
+    else
+        filter_shut(stream, status);
 }
 
 /* Queues what is left of `bufs` after the first `skipped` bytes. 0, or UV_ENOMEM. */
@@ -85,14 +112,14 @@ static int stream_put(struct stream *stream, const uv_buf_t *bufs, unsigned coun
             return status;
         }
         if (status > 0) done = (size_t)status;
+        stream->sent += done - stream->held;
     }
     stream->accepted += total;
-    stream->sent += done;
     if (done == total) return 0;
     /* A gap in what was accepted would be worse than no more bytes at all. */
     if (queue_rest(stream, bufs, count, done) != 0)
         write_fail(stream, UV_ENOMEM);
-    else if (!is_busy)
+    else if (!is_busy && stream->held == 0)
         send_queued(stream);
     return stream->write_status;
 }

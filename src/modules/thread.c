@@ -272,6 +272,7 @@ static int job_done(lua_State *L, lilac_wait *wait) {
     if (!job->outcome || (is_cancelled && ending != ENDED_RAISED)) {
         finish(job);
         if (is_cancelled) return task_raise_cancellation(L, task, 0);
+        if (ending == ENDED_RETURNED) return 0;
         if (ending == ENDED_EXITED) return exit_with(L, exit_code);
         return luaL_error(L, "not enough memory in the thread");
     }
@@ -425,13 +426,21 @@ static int thread_pool(lua_State *L) {
     return 1;
 }
 
+/* cpu_count(): of those that this process may run on. */
+static int cpu_count(lua_State *L) {
+    lua_pushinteger(L, uv_available_parallelism());
+    return 1;
+}
+
 int luaopen_lilac_thread(lua_State *L) {
     static const luaL_Reg methods[] = {
         {"submit", pool_submit}, {"map", pool_map}, {"shutdown", pool_shutdown}, {NULL, NULL}};
     static const luaL_Reg meta[] = {
         {"__tostring", pool_tostring}, {"__close", pool_close}, {"__gc", pool_gc}, {NULL, NULL}};
-    static const luaL_Reg functions[] = {
-        {"to_thread", to_thread}, {"ThreadPool", thread_pool}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"to_thread", to_thread},
+                                         {"ThreadPool", thread_pool},
+                                         {"cpu_count", cpu_count},
+                                         {NULL, NULL}};
     code_open(L);
     object_class(L, "lilac.ThreadPool", methods, meta);
     runtime_of(L)->clock.fire[DEADLINE_JOB] = on_late;

@@ -8,6 +8,7 @@
 #include "channel.h"
 #include "code.h"
 #include "context.h"
+#include "path.h"
 
 #define MAX_SIZE          ((size_t)1 << 30)
 #define FIRST_SIZE        256 /* what needs no more takes no memory but the parcel */
@@ -82,73 +83,6 @@ static struct store *need_store(struct packer *p) {
 
 /* ---- what cannot travel ---------------------------------------------------------------------- */
 
-/* Pushes "field 'name'", "field [3]", for the key at `key`. */
-static void push_key(lua_State *L, int key) {
-    if (lua_type(L, key) == LUA_TSTRING)
-        lua_pushfstring(L, "field '%s'", lua_tostring(L, key));
-    else if (lua_isinteger(L, key))
-        lua_pushfstring(L, "field [%I]", (LUAI_UACINT)lua_tointeger(L, key));
-    else if (lua_type(L, key) == LUA_TNUMBER)
-        lua_pushfstring(L, "field [%f]", lua_tonumber(L, key));
-    else
-        lua_pushfstring(L, "field of a %s key", luaL_typename(L, key));
-}
-
-/* Pushes how the table at `holder` leads to the value at `value`. */
-static void push_table_step(lua_State *L, int holder, int value) {
-    if (lua_getmetatable(L, holder)) {
-        bool is_meta = lua_rawequal(L, -1, value);
-        lua_pop(L, 1);
-        if (is_meta) {
-            lua_pushliteral(L, "metatable");
-            return;
-        }
-    }
-    for (lua_pushnil(L); lua_next(L, holder); lua_pop(L, 1)) {
-        int key = lua_gettop(L) - 1;
-        bool is_key = lua_rawequal(L, key, value);
-        if (!is_key && !lua_rawequal(L, key + 1, value)) continue;
-        if (is_key)
-            lua_pushliteral(L, "a key");
-        else
-            push_key(L, key);
-        lua_replace(L, key);
-        lua_settop(L, key);
-        return;
-    }
-    lua_pushliteral(L, "a field");
-}
-
-/* The same for any object. */
-static void push_step(lua_State *L, int holder, int value) {
-    if (lua_istable(L, holder)) {
-        push_table_step(L, holder, value);
-        return;
-    }
-    const char *name;
-    for (int i = 1; lua_isfunction(L, holder) && (name = lua_getupvalue(L, holder, i)); i++) {
-        bool is_it = lua_rawequal(L, -1, value);
-        lua_pop(L, 1);
-        if (!is_it) continue;
-        lua_pushfstring(L, "upvalue '%s'", name);
-        return;
-    }
-    lua_pushstring(L, lua_isfunction(L, holder) ? "an upvalue" : "part of an error");
-}
-
-/* Pushes what the value at `value` is: "a Stream". */
-static void push_what(lua_State *L, int value) {
-    const char *name = luaL_typename(L, value);
-    bool is_named = luaL_getmetafield(L, value, "__name") == LUA_TSTRING;
-    if (is_named) name = lua_tostring(L, -1);
-    if (strncmp(name, "lilac.", 6) == 0) name += 6;
-    if (lua_isthread(L, value)) name = "coroutine";
-    if (lua_isfunction(L, value)) name = "C function with upvalues";
-    if (lua_istable(L, value)) name = "table whose metatable has __gc or __close";
-    lua_pushfstring(L, "%s %s", strchr("AEIOaeio", *name) ? "an" : "a", name);
-    if (is_named) lua_remove(L, -2);
-}
-
 /* Pushes "argument 2", or nothing for the function whose upvalues it is about. */
 static void push_root(struct packer *p, int value, bool is_path) {
     lua_State *L = p->L;
@@ -177,7 +111,7 @@ static void refuse(struct packer *p) {
     for (; at != 0; at = p->store->parents[at]) {
         int child = path + 1;
         lua_rawgeti(L, p->base + OBJECTS, at);
-        push_step(L, child + 1, child);
+        path_push_step(L, child + 1, child);
         if (lua_rawlen(L, path) > 0) {
             lua_pushliteral(L, ARROW);
             lua_pushvalue(L, path);
@@ -191,7 +125,7 @@ static void refuse(struct packer *p) {
     const char *arrow = lua_rawlen(L, -1) > 0 && lua_rawlen(L, path) > 0 ? ARROW : "";
     lua_pushfstring(L, "%s: %s%s%s: ", p->wording->op, lua_tostring(L, -1), arrow,
                     lua_tostring(L, path));
-    push_what(L, value);
+    path_push_what(L, value);
     lua_pushliteral(L, " cannot be sent to another thread");
     lua_concat(L, 2);
     luaL_where(L, 1);
@@ -361,7 +295,7 @@ static void put_refused(struct packer *p) {
         put_tag(p, TAG_NIL);
         return;
     }
-    push_what(L, lua_gettop(L));
+    path_push_what(L, lua_gettop(L));
     size_t length;
     const char *text = lua_tolstring(L, -1, &length);
     put_short(p, text, length);
@@ -576,8 +510,12 @@ static struct parcel *finish(struct packer *p, int count) {
 }
 
 struct parcel *transfer_pack(lua_State *L, int first, int count, const struct wording *wording) {
-    struct packer p = {.L = L, .wording = wording, .room = FIRST_SIZE};
+    struct packer p;
+    memset(&p, 0, offsetof(struct packer, first_bytes));
     luaL_checkstack(L, LUA_MINSTACK, "transfer");
+    p.L = L;
+    p.wording = wording;
+    p.room = FIRST_SIZE;
     p.first = lua_absindex(L, first);
     p.bytes = p.first_bytes;
     p.attachments = p.first_attachments;

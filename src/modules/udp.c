@@ -32,6 +32,7 @@ struct udp {
     int events;   /* what is polled for */
     int in_a_row; /* datagrams received without waiting */
     bool is_connected, is_ipv6_only;
+    bool is_called; /* the receiver was woken, and has not come yet */
     union address address, peer;
     lilac_wait receiver;
     struct waitq senders;
@@ -95,10 +96,12 @@ static void on_ready(uv_poll_t *poll, int status, int events) {
         events = UV_READABLE | UV_WRITABLE;
     }
     if (events & UV_READABLE) {
-        if (lilac_waiting(&udp->receiver))
+        if (lilac_waiting(&udp->receiver)) {
             lilac_wake(&udp->receiver);
-        else
+            udp->is_called = true;
+        } else if (!udp->is_called) {
             wanted = 0;
+        }
     }
     if (events & UV_WRITABLE)
         waitq_wake_all(&udp->senders);
@@ -164,6 +167,7 @@ static int recv_done(lua_State *L, lilac_wait *wait) {
         address_text(&udp->address, what + 5, ADDRESS_TEXT);
         lilac_refuse_second(L, &udp->receiver, what);
     }
+    udp->is_called = false;
     if (udp->in_a_row++ < RECEIVES_PER_TURN) {
         size_t max = (size_t)lua_tointeger(L, 2);
         /* With MSG_TRUNC the kernel tells how long the datagram was. */
