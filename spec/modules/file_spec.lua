@@ -564,6 +564,31 @@ describe("File:close", function()
     raises("ClosedError", ours.seek, ours)
   end)
 
+  it("leaves the descriptors alone that others get meanwhile", function()
+    local dir <close> = folder()
+    local path = fifo(dir)
+    local listener <close> = lilac.net.listen("127.0.0.1", 0)
+    local function round()
+      local reader = file.open(path)
+      local writer = file.open(path, "w")
+      writer:write("x"):flush()
+      assert.equal("x", reader:read(1))
+      local closing = { lilac.create_task(reader.close, reader),
+        lilac.create_task(writer.close, writer) }
+      repeat lilac.sleep(0) until tostring(closing[2]):find "file:close"
+      os.execute "sleep 0.01" -- the pool is done before the loop turns
+      local client <close> = lilac.tcp.connect("127.0.0.1", listener.port)
+      local served <close> = listener:accept()
+      served:write "y"
+      assert.equal("y", lilac.timeout(10, client.read, client, 1))
+      lilac.gather(closing)
+    end
+    round()
+    local before = descriptors()
+    for _ = 1, 3 do round() end
+    eventually(function() return descriptors() == before end)
+  end)
+
   it("waits for what is going on", function()
     local dir <close> = folder()
     local ours = file.open(dir / "file", "w")

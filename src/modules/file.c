@@ -26,7 +26,35 @@ struct file *file_check(lua_State *L, const char *op) {
 
 /* ---- jobs ------------------------------------------------------------------------------------ */
 
+static void run_close(struct file_job *job) {
+    /* What may be polled is closed on the loop, when libuv has forgotten it: its number may be that
+     * of another descriptor at once. */
+    if (job->seekable) job->status = request_result(close(job->fd));
+}
+
+/* The file is closed for good. */
+static void file_end(struct file *file) {
+    lilac_handle_finish(&file->handle);
+    if (file->last_fd >= 0) close(file->last_fd);
+    file->last_fd = -1;
+}
+
+static void close_over(struct file *file) {
+    if (!file->job->seekable) file->last_fd = file->job->fd;
+    file->job->fd = -1;
+    if (file->write_status == 0) file->write_status = file->job->status;
+    if (lilac_waiting(&file->closer))
+        lilac_wake(&file->closer); /* which ends it, as it looks at it once more */
+    else
+        file_end(file);
+}
+
+static const struct file_job_type close_job = {.run = run_close, .over = close_over};
+
+/* One whose file is gone closes for it. */
 static void job_free(struct file_job *job) {
+    bool is_closed = job->fd < 0 || (job->type == &close_job && job->seekable);
+    if (!is_closed) close(job->fd);
     buffer_free(&job->data);
     free(job);
 }
@@ -36,22 +64,6 @@ static void on_run(uv_work_t *work) {
     struct file_job *job = container_of(work, struct file_job, work);
     job->type->run(job);
 }
-
-static void run_close(struct file_job *job) {
-    job->status = request_result(close(job->fd));
-}
-
-/* The end of a closed file: only now the descriptor is free. */
-static void close_over(struct file *file) {
-    file->job->fd = -1;
-    if (file->write_status == 0) file->write_status = file->job->status;
-    if (lilac_waiting(&file->closer))
-        lilac_wake(&file->closer); /* which finishes it, as it looks at it once more */
-    else
-        lilac_handle_finish(&file->handle);
-}
-
-static const struct file_job_type close_job = {.run = run_close, .over = close_over};
 
 /* What comes next when no job is going on. */
 static void file_go_on(struct file *file) {
@@ -358,6 +370,7 @@ static void file_on_free(lilac_handle *handle) {
     buffer_free(&file->ahead);
     buffer_free(&file->queued);
     free(file->path);
+    if (file->last_fd >= 0) close(file->last_fd);
     if (!file->job) return;
     file->job->file = NULL;
     if (!file->job->in_pool) job_free(file->job);
@@ -378,7 +391,7 @@ static int close_done(lua_State *L, lilac_wait *wait) {
     struct file *file = container_of(wait, struct file, closer);
     int status = file->write_status;
     if (status < 0) lua_pushstring(L, file->path);
-    lilac_handle_finish(&file->handle);
+    file_end(file);
     return status < 0 ? request_raise(L, status, "file:close", lua_tostring(L, -1), NULL) : 0;
 }
 
@@ -417,6 +430,8 @@ static void init_handle(uv_loop_t *loop, struct file *file, const struct file_so
 
 void file_push(lua_State *L, const struct file_source *source) {
     struct file *file = lilac_handle_new(L, &file_type);
+    waitq_init(&file->turns);
+    file->last_fd = -1;
     file->path = strdup(source->path);
     file->job = calloc(1, sizeof *file->job);
     if (!file->path || !file->job) {
@@ -424,7 +439,6 @@ void file_push(lua_State *L, const struct file_source *source) {
         file->job = NULL;
         luaL_error(L, "open: not enough memory");
     }
-    waitq_init(&file->turns);
     file->job->file = file;
     file->job->fd = source->fd;
     file->job->seekable = source->seekable;

@@ -55,7 +55,8 @@ struct file {
     bool taken;         /* somebody has it, … */
     lilac_wait waiter;  /* … and may wait here for the end of a job */
     lilac_wait closer;
-    int stage; /* of the operation that has the turn: 0 at its beginning */
+    int last_fd; /* to be closed at the very end; -1: none */
+    int stage;   /* of the operation that has the turn: 0 at its beginning */
 
     struct buffer received; /* begins at the position */
     struct buffer ahead;    /* goes on where `received` ends */
