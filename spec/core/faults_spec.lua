@@ -75,7 +75,7 @@ end
 function Server:fits_in(most)
   if LILAC:find "asan" then return end -- it keeps what is freed
   local now = self:memory()
-  assert.is_true(now <= most, ("%d KiB, where at most %d were expected"):format(now, most))
+  assert.is_true(now <= most, ("%d KiB, where at most %.0f were expected"):format(now, most))
 end
 
 function Server:__close() self.job:__close() end
