@@ -30,6 +30,23 @@ describe("to_thread", function()
     assert.equal("done", task:await())
   end)
 
+  it("comes back, and is cancelled, while others keep the loops busy", function()
+    local done = false
+    local busy = lilac.create_task(function() while not done do lilac.sleep(0) end end)
+    assert.equal(1, to_thread(function() return 1 end))
+    local begun = signal()
+    local task = lilac.create_task(to_thread, function()
+      begun:put(true)
+      while true do lilac.sleep(0) end
+    end)
+    begun:get()
+    task:cancel()
+    lilac.wait { task }
+    done = true
+    busy:await()
+    assert.is_true(task:cancelled())
+  end)
+
   it("runs code that awaits, with all that lilac has", function()
     assert.equal("hello", to_thread(function()
       local net = lilac.net
@@ -457,6 +474,19 @@ describe("a ThreadPool", function()
     settle()
     assert.is_true(task:cancelled())
     assert.equal(1, pool:submit(function() return 1 end):await())
+  end)
+
+  it("leaves no descriptor behind, however often one is started and ended", function()
+    local child = run([[
+      local function descriptors()
+        local pipe <close> = io.popen "ls -l /proc/$PPID/fd | grep -c event"
+        return tonumber(pipe:read "a")
+      end
+      dofile "spec/support/pools.lua"
+      local before = descriptors()
+      dofile "spec/support/pools.lua"
+      print(descriptors() - before)]], { limit = 60 })
+    assert.equal("started and ended: 100\nstarted and ended: 100\n0\n", child.stdout)
   end)
 
   it("refuses wrong arguments", function()

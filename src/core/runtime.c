@@ -256,6 +256,7 @@ static bool turn(struct runtime *runtime) {
     if (runtime->reports_due) report_due(runtime, false);
     if (runtime->interrupt.signal) interrupt_take_signal(runtime);
     if (runtime->interrupt.dump) interrupt_dump(runtime, runtime->L);
+    mailbox_deliver(runtime->mailbox); /* `wakeup` alone keeps no loop alive */
     if (!waitq_empty(&runtime->ready)) {
         if (uv_loop_alive(&runtime->loop)) uv_run(&runtime->loop, UV_RUN_NOWAIT);
         return true;

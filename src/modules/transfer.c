@@ -182,7 +182,7 @@ static void attach(struct packer *p, enum tag tag, struct attachment attachment,
     check_size(p, attachment.size);
     if (p->attachment_count == p->attachment_room) {
         struct store *store = need_store(p);
-        size_t room = p->attachment_room * 2u, size = room * sizeof attachment;
+        size_t room = (size_t)p->attachment_room * 2, size = room * sizeof attachment;
         struct attachment *more = realloc(store->attachments, size);
         if (!more) luaL_error(L, "%s: not enough memory", p->wording->op);
         if (!store->attachments) memcpy(more, p->first_attachments, sizeof p->first_attachments);
@@ -245,12 +245,13 @@ static void list_modules(struct packer *p) {
     int top = lua_gettop(L);
     struct store *store = p->store;
     store->modules = malloc(room * sizeof *store->modules);
+    if (!store->modules) luaL_error(L, "%s: not enough memory", p->wording->op);
     lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
-    for (lua_pushnil(L); store->modules && lua_next(L, -2); lua_pop(L, 1)) {
+    for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
         if (p->module_count == room) {
             room *= 2;
             const void **more = realloc(store->modules, room * sizeof *more);
-            if (!more) break;
+            if (!more) luaL_error(L, "%s: not enough memory", p->wording->op);
             store->modules = more;
         }
         store->modules[p->module_count++] = lua_topointer(L, -1);
