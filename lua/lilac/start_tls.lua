@@ -24,6 +24,15 @@ local function is_context(value)
   return type(value) == "userdata" and type(meta) == "table" and meta.__name == "Context"
 end
 
+--- A new context; what is wrong with its options is complained of as with ours.
+local function new_context(options, complain)
+  local ok, result = pcall(tls.context, options)
+  if ok then return result end
+  local what = type(result) == "string" and result:match "%((.*)%)$"
+  if what then complain("%s", what) end
+  error(result, 0)
+end
+
 local function set(...)
   local members = {}
   for _, names in ipairs { ... } do
@@ -84,7 +93,7 @@ function start_tls.prepare(options, given, complain)
   if own and connection.context then
     complain("option '%s' is one of the Context", (next(own)))
   end
-  local context = connection.context or own and tls.context(own) or default_context()
+  local context = connection.context or own and new_context(own, complain) or default_context()
   if connection.server_side and not context:serves() then
     complain("a server needs a certificate: option 'cert'")
   elseif connection.server_side and connection.server_hostname then

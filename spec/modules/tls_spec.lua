@@ -808,7 +808,7 @@ describe("openssl s_server", function()
 
   it("talks to a client, which resumes its session", function()
     for _, version in ipairs { "-tls1_3", "-tls1_2" } do
-      local job <close>, port = server("good", version)
+      local _ <close>, port = server("good", version)
       local context = tls.context { ca = made.ca }
       for i = 1, 2 do
         local stream <close> = connect(port, context)

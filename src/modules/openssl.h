@@ -51,6 +51,7 @@
     X(SSL_CTX_get_cert_store)                                                                      \
     X(SSL_CTX_new)                                                                                 \
     X(SSL_CTX_sess_set_new_cb)                                                                     \
+    X(SSL_CTX_set1_cert_store)                                                                     \
     X(SSL_CTX_set_alpn_protos)                                                                     \
     X(SSL_CTX_set_alpn_select_cb)                                                                  \
     X(SSL_CTX_set_default_verify_dir)                                                              \
@@ -96,6 +97,7 @@
     X(X509_STORE_CTX_get_error)                                                                    \
     X(X509_STORE_CTX_get_ex_data)                                                                  \
     X(X509_STORE_add_cert)                                                                         \
+    X(X509_STORE_up_ref)                                                                           \
     X(X509_VERIFY_PARAM_set1_host)                                                                 \
     X(X509_VERIFY_PARAM_set1_ip_asc)                                                               \
     X(X509_VERIFY_PARAM_set_hostflags)                                                             \

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -313,13 +314,31 @@ static bool use_defaults(struct recipe *recipe) {
     return ossl.SSL_CTX_set_alpn_protos(ssl, context->protocols, context->protocols_size) == 0;
 }
 
+/* What the system trusts is read once for all contexts, by the first one: it takes as long as ten
+ * handshakes. Nobody adds to it. */
+static pthread_mutex_t system_trust_lock = PTHREAD_MUTEX_INITIALIZER;
+static X509_STORE *system_trust;
+
+static bool use_system_trust(SSL_CTX *ssl) {
+    bool is_used = true;
+    pthread_mutex_lock(&system_trust_lock);
+    if (system_trust) {
+        ossl.SSL_CTX_set1_cert_store(ssl, system_trust);
+    } else {
+        /* Not set_default_verify_paths: that also has each handshake list the folder. */
+        is_used = ossl.SSL_CTX_set_default_verify_file(ssl) == 1 &&
+                  ossl.SSL_CTX_set_default_verify_dir(ssl) == 1;
+        X509_STORE *store = ossl.SSL_CTX_get_cert_store(ssl);
+        if (is_used && ossl.X509_STORE_up_ref(store)) system_trust = store;
+    }
+    pthread_mutex_unlock(&system_trust_lock);
+    return is_used;
+}
+
 static bool use_trust(struct recipe *recipe) {
     if (recipe->ca) return use_source(recipe, "ca", recipe->ca, use_ca);
     if (!recipe->context->verify) return true;
-    /* Not set_default_verify_paths: that also has each handshake list the folder. */
-    return (ossl.SSL_CTX_set_default_verify_file(recipe->context->ssl) &&
-            ossl.SSL_CTX_set_default_verify_dir(recipe->context->ssl)) ||
-           recipe_fail_openssl(recipe);
+    return use_system_trust(recipe->context->ssl) || recipe_fail_openssl(recipe);
 }
 
 static void recipe_follow(void *data) {
