@@ -126,6 +126,18 @@ describe("Stream:read", function()
     peer:close()
   end)
 
+  it("is cancelled also when another took what had woken it", function()
+    local stream, peer = pair()
+    local reader = settle.start(stream.read, stream)
+    peer:write "for one\n"
+    repeat lilac.sleep(0) until reader:done() or tostring(reader):find "%(ready%)"
+    if reader:done() then return end -- shuffled tasks: it was faster
+    assert.equal("for one", stream:read())
+    reader:cancel()
+    lilac.wait({ reader }, { timeout = 5 })
+    assert.is_true(reader:cancelled())
+  end)
+
   it("raises a cancellation at once, though the bytes are there", function()
     local stream <close> = received "abc"
     local task = lilac.create_task(function()
