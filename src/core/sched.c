@@ -138,9 +138,9 @@ struct task *task_create(lua_State *L, int count) {
     task->created = place_of(L, 1);
     lua_rawgeti(L, LUA_REGISTRYINDEX, runtime->task_meta_ref);
     lua_setmetatable(L, -2);
-    take_slot(L, task, count);
     struct task *creator = runtime->current ? runtime->current : &runtime->root;
     if (creator->has_context) context_copy(L, creator, task);
+    take_slot(L, task, count); /* lives from here on: nothing below can fail */
     lua_State *co = task->L;
     lua_pushcfunction(co, task_trampoline);
     lua_pushcfunction(co, report_on_throw);
