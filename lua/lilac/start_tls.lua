@@ -70,8 +70,8 @@ local function check_connection(connection, given, complain)
     complain("option 'context': Context expected, got %s", type(connection.context))
   end
   local timeout = connection.handshake_timeout
-  if timeout ~= nil and type(timeout) ~= "number" then
-    complain("option 'handshake_timeout': seconds expected, got %s", type(timeout))
+  if timeout ~= nil and not (type(timeout) == "number" and timeout >= 0) then
+    complain("option 'handshake_timeout': number of seconds expected, got %s", tostring(timeout))
   end
 end
 
