@@ -1,5 +1,5 @@
 -- Every public function and method, called with every kind of wrong argument: see
--- spec/support/badinput.lua. LILAC_SEED=n repeats a run, LILAC_STRESS=1 (make stress) makes three
+-- spec/support/badinput.lua. LILAC_SEED=n repeats a run, LILAC_STRESS=1 (make stress) makes ten
 -- times as many calls.
 local lilac = require "lilac"
 local folder = require "spec.support.folder"
@@ -19,7 +19,7 @@ local function batch(number)
   local dir <close> = folder "/dev/shm" -- what is made under wrong names is made there
   local command = ("cd %s && TMPDIR=. RES_OPTIONS='timeout:1 attempts:1' timeout -s KILL %d %s "
     .. "--grace 1 %s/spec/support/badinput.lua %s %g %d %d 2>%s"):format(dir.path, LIMIT, LILAC,
-    ROOT, seed, STRESS and 0.15 or 0.05, number, BATCHES, report)
+    ROOT, seed, STRESS and 0.5 or 0.05, number, BATCHES, report)
   -- A full collection before every resume is for others.
   local pipe = assert(io.popen("export LILAC_STRESS=; " .. command))
   local last
