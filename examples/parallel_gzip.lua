@@ -28,7 +28,8 @@ local function compress(path)
   most = math.max(most, running)
   process.run { "gzip", "--force", path, check = true }
   running = running - 1
-  saved = saved + before - fs.stat(path .. ".gz").size
+  local after = fs.stat(path .. ".gz").size -- not in the sum: `saved` would be read before the wait
+  saved = saved + before - after
 end
 
 local names = {}

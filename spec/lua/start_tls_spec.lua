@@ -193,7 +193,7 @@ describe("lilac.net with tls", function()
 
   it("serves curl, which verifies too", function()
     local server <close> = serve({ alpn = { "http/1.1" } }, function(stream)
-      stream:read_until "\r\n\r\n"
+      if not stream:read_until "\r\n\r\n" then return end -- as of one who found another host
       stream:write "HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\nhello\n"
     end)
     local function curl(host, ca)

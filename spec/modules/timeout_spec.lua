@@ -368,9 +368,10 @@ describe("a timeout and somebody else's cancellation", function()
       local task
       task = lilac.create_task(function()
         local t <close> = lilac.timeout(0.001)
+        local expiry = t:when()
         lilac.create_task(function()
           if first == "cancel" then task:cancel() end
-          busy_until(t:when() + 0.005)
+          busy_until(expiry + 0.005)
           if first == "timeout" then
             crowd()
             lilac.sleep(0) -- the loop looks at the clock before this goes on
