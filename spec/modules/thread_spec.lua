@@ -498,6 +498,58 @@ describe("a ThreadPool", function()
   end)
 end)
 
+describe("a panic", function()
+  local folder
+
+  setup(function()
+    folder = os.tmpname()
+    os.remove(folder)
+    assert(os.execute(("mkdir %s && ${CC:-cc} -shared -fPIC -Isrc "
+      .. "$(pkg-config --cflags lua5.4 libuv) -o %s/panic.so spec/support/panic.c")
+      :format(folder, folder)))
+  end)
+
+  teardown(function() os.execute("rm -r " .. folder) end)
+
+  local function run_with(source)
+    return run(source, { env = "env LUA_CPATH=" .. folder .. "/?.so", limit = 30 })
+  end
+
+  it("ends the job and its thread, and another one takes its place", function()
+    local child = run_with [[
+      local lilac = require "lilac"
+      local pool <close> = lilac.ThreadPool(1)
+      local channel = lilac.Channel()
+      local function panic()
+        lilac.net.serve("127.0.0.1", 0, print)
+        lilac.create_task(lilac.to_thread, lilac.sleep, 99)
+        lilac.create_task(channel.get, channel)
+        require "panic".raise()
+        lilac.sleep(99)
+      end
+      for _ = 1, 3 do print(pcall(function() pool:submit(panic):await() end)) end
+      print(tostring(pool):match "%d/%d threads, %d jobs")
+      print(pool:submit(function() return "another" end):await())
+      channel:put "mine"
+      print(channel:get())]]
+    local told = "false\traised in a callback "
+      .. "(raised outside of all Lua code: the thread is given up)\n"
+    assert.equal("", child.stderr)
+    assert.equal(told:rep(3) .. "0/1 threads, 0 jobs\nanother\nmine\n", child.stdout)
+    assert.equal(0, child.status)
+  end)
+
+  it("of the main thread ends the program with a word", function()
+    local child = run_with [[
+      local lilac = require "lilac"
+      lilac.net.serve("127.0.0.1", 0, print)
+      require "panic".raise()
+      lilac.sleep(99)]]
+    assert.equal("lilac: raised in a callback\n", child.stderr)
+    assert.equal(1, child.status)
+  end)
+end)
+
 describe("a thread out of memory", function()
   it("gives an error, and goes on", function()
     local pool <close> = lilac.ThreadPool(1, { memory = 4000000 })

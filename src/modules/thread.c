@@ -118,10 +118,16 @@ static void on_done(struct job *base) {
     }
 }
 
+/* Nobody waits for it any more: it may as well stop. */
 static void on_drop(struct job *base) {
     struct far_job *job = container_of(base, struct far_job, job);
-    clock_disarm(&runtime_of_crew(base->crew)->clock, &job->late);
+    struct runtime *runtime = runtime_of_crew(base->crew);
+    clock_disarm(&runtime->clock, &job->late);
     leave_pool(job);
+    if (job->stopped) return;
+    job->origin = (struct cancel_origin){.by = "the end of its ThreadPool"};
+    job->grace_s = runtime->options.grace_s;
+    far_stop(job);
 }
 
 static const struct job_type far_type = {
