@@ -48,7 +48,7 @@ function lilac.to_thread(fn, ...) end
 ---    local results = pool:map(resize, images)
 ---
 ---Leaving the scope waits for the jobs and ends the threads, as `shutdown` does; when an error or
----a cancellation leaves it, the jobs are cancelled first.
+---a cancellation leaves it, or comes while it waits there, the jobs are cancelled first.
 ---@class lilac.ThreadPool
 local ThreadPool = {}
 

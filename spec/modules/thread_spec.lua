@@ -467,6 +467,30 @@ describe("a ThreadPool", function()
     assert.is_true(job:cancelled())
   end)
 
+  it("cancels its jobs, and waits for them, when its task is cancelled in the end", function()
+    for _, early in ipairs { true, false } do
+      local begun, closed, at_end, job = signal(), signal(), lilac.Event(), nil
+      local task = lilac.create_task(function()
+        local pool <close> = lilac.ThreadPool(1)
+        job = pool:submit(function()
+          local _ <close> = setmetatable({}, { __close = function() closed:put "closed" end })
+          begun:put(true)
+          lilac.sleep(99)
+        end)
+        begun:get()
+        if early then lilac.current_task():cancel() end
+        at_end:set()
+      end)
+      at_end:wait()
+      settle()
+      if not early then task:cancel() end
+      lilac.wait { task }
+      assert.is_true(task:cancelled())
+      assert.is_true(job:cancelled())
+      assert.equal("closed", closed:get_nowait())
+    end
+  end)
+
   it("cancels a job whose task was cancelled before it began to wait", function()
     local pool <close> = lilac.ThreadPool(1)
     local task = pool:submit(lilac.sleep, 99)
