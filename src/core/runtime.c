@@ -178,6 +178,16 @@ static lilac_wait *take_ready(struct runtime *runtime) {
     return wait;
 }
 
+/* Asks for the memory of what runs next: with many tasks alive, to wait for it is most of a switch.
+ */
+static void prefetch_ready(const struct runtime *runtime) {
+    const lilac_wait *next = runtime->ready.head.next;
+    const char *thread = next->task ? (const char *)next->task->L : NULL;
+    __builtin_prefetch(next->next);
+    for (int line = 0; line < 4; line++)
+        __builtin_prefetch(thread + line * 64);
+}
+
 static void run_ready(struct runtime *runtime) {
     uint64_t began_ns = 0;
     for (int resumes = 0; resumes < RESUMES_PER_POLL; resumes++) {
@@ -190,6 +200,7 @@ static void run_ready(struct runtime *runtime) {
                 return;
         }
         lilac_wait *wait = take_ready(runtime);
+        prefetch_ready(runtime);
         if (runtime->options.stress) lua_gc(runtime->L, LUA_GCCOLLECT);
         runtime->turns++;
         if (wait->task)
