@@ -25,15 +25,23 @@ describe("an error that ends the main task", function()
     assert.matches("^lilac: 17\n", run "error(17, 0)".stderr)
   end)
 
-  it("is shown with its class and its cause", function()
+  it("is shown with its class and the stack at its throw, of a timeout where it waited", function()
     local child = run [[
       local lilac = require "lilac"
       lilac.timeout(0.001, lilac.sleep, 60)
     ]]
-    assert.matches("^lilac: TimeoutError: timeout%(0.001%) at script.lua:2 expired\n", child.stderr)
-    assert.matches("\ncaused by: CancelledError: cancelled by timeout%(0.001%) at script.lua:2",
-      child.stderr)
+    assert.matches("^lilac: TimeoutError: timeout%(0.001%) at script.lua:2 expired\n"
+      .. "stack traceback:\n\t%[C%]: in function 'lilac.sleep'\n", child.stderr)
     assert.equal(1, child.status)
+  end)
+
+  it("is shown with its cause", function()
+    local child = run [[
+      local lilac = require "lilac"
+      error(lilac.errors.new("OSError", "outer", { cause = lilac.errors.new("OSError", "inner") }))
+    ]]
+    assert.matches("^lilac: OSError: outer\n", child.stderr)
+    assert.matches("\ncaused by: OSError: inner\n", child.stderr)
   end)
 
   it("runs on in its traceback through the tasks that awaited", function()
@@ -233,11 +241,10 @@ describe("a task that failed and whose error nobody took", function()
   it("is reported with its creation before the causes of its error", function()
     local child = run [[
       local lilac = require "lilac"
-      lilac.create_task(lilac.timeout, 0.001, lilac.sleep, 60)
+      lilac.create_task(error, lilac.errors.new("OSError", "outer", { cause = "inner" }))
       lilac.sleep(0.01)
     ]]
-    assert.matches("task 'Task%-2' created at script.lua:2\ncaused by: CancelledError: [^\n]+\n"
-      .. "stack traceback:\n\t%[C%]: in function 'lilac.sleep'\n", child.stderr)
+    assert.matches("task 'Task%-2' created at script.lua:2\ncaused by: inner\n", child.stderr)
   end)
 
   it("is a task: a future that was given an error is not reported", function()

@@ -295,7 +295,7 @@ describe("TaskGroup as a scope", function()
       lilac.sleep(60)
     end)
     assert.same({ "broken" }, log)
-    assert.is_true(errors.is(err.cause, "CancelledError"))
+    assert.is_true(errors.is(err, "TimeoutError"))
   end)
 
   it("drops the cancellation by an outer timeout whose scope its error leaves", function()

@@ -43,15 +43,32 @@ describe("timeout as a scope", function()
     assert.equal(0, lilac.current_task():cancelling())
   end)
 
-  it("names itself, its line and the cancellation behind it in the error", function()
+  it("names itself and its line in the error, which was the cancellation inside", function()
+    local inside
     local err = raises("TimeoutError", function()
       local _ <close> = lilac.timeout(0.001)
+      local _ <close> = on_close(function(err)
+        inside = err
+        assert.matches("^CancelledError: cancelled by timeout%(0.001%) at .*timeout_spec.lua:%d+$",
+          tostring(err))
+      end)
       lilac.sleep(60)
     end)
     assert.matches("^TimeoutError: timeout%(0.001%) at .*timeout_spec.lua:%d+ expired$",
       tostring(err))
-    assert.is_true(errors.is(err.cause, "CancelledError"))
-    assert.matches("cancelled by timeout%(0.001%) at .*timeout_spec.lua", err.cause.message)
+    assert.equal(inside, err)
+    assert.is_nil(err.cause)
+  end)
+
+  it("gives its error to the handler of an xpcall around it", function()
+    local handled
+    local ok, text = xpcall(lilac.timeout, function(err)
+      handled = err
+      return "handled"
+    end, 0.001, lilac.sleep, 60)
+    assert.is_false(ok)
+    assert.equal("handled", text)
+    assert.is_true(errors.is(handled, "TimeoutError"))
   end)
 
   it("cancels at the first await when it is of 0 or of negative length", function()

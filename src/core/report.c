@@ -201,7 +201,7 @@ int report_on_throw(lua_State *L) {
         lua_pushliteral(L, "<no error object>");
         lua_replace(L, 1);
     }
-    if (!task || !lua_checkstack(L, 12)) return 1;
+    if (!task || !lua_checkstack(L, 2 * LUA_MINSTACK)) return 1;
     struct error *error = error_test(L, 1);
     /* Cancelled tasks are many, and where they were matters to nobody; the cancellation of a scope
      * is the cause of its TimeoutError, which has no other place to show. */
