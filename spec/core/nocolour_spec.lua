@@ -285,7 +285,7 @@ describe("what is in the way far below", function()
       return pcall(below, levels - 1)
     end
     local found
-    table.sort({ 1, 2 }, coroutine.wrap(function(...)
+    table.sort({ 1, 2 }, coroutine.wrap(function()
       found = { below(60) }
       return false
     end))
