@@ -1,13 +1,9 @@
 local lilac = require "lilac"
+local on_close = require "spec.support.on_close"
 local outcome = require "spec.support.outcome"
 local raises = require "spec.support.raises"
 local settle = require "spec.support.settle"
 local errors, start = lilac.errors, settle.start
-
--- A guard that runs fn(err) when its scope is left.
-local function on_close(fn)
-  return setmetatable({}, { __close = function(_, err) fn(err) end })
-end
 
 -- The error that a cancelled or failed task ended with.
 local function error_of(task)

@@ -1,13 +1,10 @@
 local lilac = require "lilac"
+local on_close = require "spec.support.on_close"
 local outcome = require "spec.support.outcome"
 local raises = require "spec.support.raises"
 local run = require "spec.support.child"
 local settle = require "spec.support.settle"
 local errors, start = lilac.errors, settle.start
-
-local function on_close(fn)
-  return setmetatable({}, { __close = function(_, err) fn(err) end })
-end
 
 local function value(result)
   return function()

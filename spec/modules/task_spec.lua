@@ -1,14 +1,11 @@
 local lilac = require "lilac"
+local on_close = require "spec.support.on_close"
 local outcome = require "spec.support.outcome"
 local raises = require "spec.support.raises"
 local settle = require "spec.support.settle"
 local errors, start = lilac.errors, settle.start
 
 local SHUFFLED = os.getenv "LILAC_SHUFFLE"
-
-local function on_close(fn)
-  return setmetatable({}, { __close = function(_, err) fn(err) end })
-end
 
 -- Calls fn(…) in a callback; returns what pcall returns.
 local function in_callback(fn, ...)

@@ -1,12 +1,9 @@
 local lilac = require "lilac"
+local on_close = require "spec.support.on_close"
 local outcome = require "spec.support.outcome"
 local raises = require "spec.support.raises"
 local settle = require "spec.support.settle"
 local errors, start = lilac.errors, settle.start
-
-local function on_close(fn)
-  return setmetatable({}, { __close = function(_, err) fn(err) end })
-end
 
 -- Computes, without awaiting, until the loop's clock says `when`.
 local function busy_until(when)
