@@ -460,7 +460,8 @@ describe("Task.name", function()
 
   it("is a string, and the only field that may be set", function()
     local task = start(function() end)
-    assert.error_matches(function() task.name = {} end, "string expected")
+    assert.error_matches(function() task.name = {} end,
+      "the name of a Task is a string, not a table value")
     assert.error_matches(function() task.other = 1 end, "no field 'other'")
     assert.is_nil(task.other)
   end)
