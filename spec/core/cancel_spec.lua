@@ -385,6 +385,19 @@ describe("A cancelled task that awaits another", function()
     assert.is_true(errors.is(two:exception(), "CancelledError"))
   end)
 
+  it("raises its own cancellation when a future was cancelled in the same tick, in any order",
+    function()
+      for _, first in ipairs { "future", "task" } do
+        local future = lilac.Future()
+        local task = start(future.await, future)
+        if first == "future" then future:cancel() end
+        task:cancel("both")
+        future:cancel()
+        assert.equal("cancelled", outcome(task))
+        assert.matches("both$", error_of(task).message)
+      end
+    end)
+
   it("gets the result of one that has ended in the same tick", function()
     local gate, got = lilac.Event(), nil
     local child = start(function()

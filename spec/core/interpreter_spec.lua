@@ -267,6 +267,12 @@ describe("os.exit", function()
       "do local x <close> = setmetatable({}, {__close = function() os.exit(5) end}) end",
     ["__close while an error unwinds"] = [[
       local x <close> = setmetatable({}, {__close = function() os.exit(5) end}) error 'e']],
+    ["clean-up in a group whose task has failed"] = [[
+      pcall(lilac.TaskGroup, function(tg)
+        tg:create_task(error, "e")
+        local x <close> = setmetatable({}, {__close = function() os.exit(5) end})
+        lilac.sleep(9)
+      end)]],
     ["a module"] = "package.preload.m = function() os.exit(5) end require 'm'",
     ["a debug hook"] = "debug.sethook(function() debug.sethook() os.exit(5) end, 'l')\nlocal x = 1",
     ["a finaliser"] = [[setmetatable({}, {__gc = function() os.exit(5) end})
