@@ -145,6 +145,15 @@ describe("gather", function()
     raises("CancelledError", caller.exception and caller.result, caller)
   end)
 
+  it("may be a task itself, which create_task makes of it", function()
+    local task = lilac.create_task(lilac.gather, value "a", value "b")
+    assert.is_false(task:done())
+    assert.same({ "a", "b" }, { task:await() })
+    local cancelled = start(lilac.gather, lilac.Future(), lilac.Future())
+    cancelled:cancel()
+    assert.equal("cancelled", outcome(cancelled))
+  end)
+
   it("may be used in one another", function()
     assert.same({ 3, 3 }, { lilac.gather(
       function() local a, b = lilac.gather(value(1), value(2)) return a + b end,
