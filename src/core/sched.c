@@ -401,10 +401,10 @@ void task_refuse_cycle(lua_State *L, struct task *holder) {
  * as `local t = timeout(1)` without <close> leaves it: nobody has cancelled the task then. The
  * error is made to say what is missing. */
 static bool blame_open_scope(struct task *task, const struct error *error) {
-    struct scope *scope = task->scope;
-    while (scope && scope->error != error)
+    const struct scope *scope = task->scope;
+    while (scope && scope != error->scope)
         scope = scope->outer;
-    if (!scope || !lua_checkstack(task->L, 6)) return false;
+    if (!scope || scope->error != error || !lua_checkstack(task->L, 6)) return false;
     lua_pushliteral(task->L, "its scope was not closed; write: local _ <close> = ...");
     error_set_field(task->L, -2, "message");
     return true;
