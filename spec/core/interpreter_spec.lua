@@ -321,6 +321,13 @@ describe("os.exit", function()
 end)
 
 describe("the exit status", function()
+  it("is 1 when not even the loop can be opened, which is told", function()
+    local child = run("print 'no'", { env = [[sh -c 'ulimit -n 7; exec "$@"' sh]] })
+    assert.matches("^lilac: OSError: uv_[%w_]+: too many open files %(EMFILE%)\n$", child.stderr)
+    assert.equal("", child.stdout)
+    assert.equal(1, child.status)
+  end)
+
   it("is 1 when nobody took the error of a task", function()
     local child = run(PRE .. "lilac.create_task(error, 'lost') lilac.sleep(0.001)")
     assert.equal(1, child.status)
