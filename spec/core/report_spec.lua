@@ -299,6 +299,31 @@ describe("call_exception_handler", function()
     assert.equal("handled\n", child.stdout)
     assert.equal(0, child.status)
   end)
+
+  it("prints the traceback of the task that it is told of", function()
+    local child = run [[
+      local lilac = require "lilac"
+      local function fail_here() error("oops", 0) end
+      local task = lilac.create_task(fail_here)
+      local _, err = pcall(task.await, task)
+      lilac.call_exception_handler { message = "it failed", exception = err, task = task }
+    ]]
+    assert.matches("^lilac: it failed: oops\nstack traceback:\n.*in function 'error'\n"
+      .. "\tscript.lua:2: in .*\ntask 'Task%-2' created at script.lua:3\n$", child.stderr)
+  end)
+end)
+
+describe("a place in a report", function()
+  it("is the user's, where lilac's own Lua waits or starts a task for it", function()
+    local child = run [[
+      local lilac = require "lilac"
+      lilac.wait {
+        function() lilac.Event():wait() end,
+      }
+    ]]
+    assert.matches("Task%-1' %(main%): event:wait at script.lua:2\n", child.stderr)
+    assert.matches("Task%-2': event:wait at script.lua:3 created at script.lua:2\n", child.stderr)
+  end)
 end)
 
 describe("a deadlock", function()

@@ -1,12 +1,9 @@
 local lilac = require "lilac"
+local on_close = require "spec.support.on_close"
 local outcome = require "spec.support.outcome"
 local raises = require "spec.support.raises"
 local settle = require "spec.support.settle"
 local errors, start = lilac.errors, settle.start
-
-local function on_close(fn)
-  return setmetatable({}, { __close = function(_, err) fn(err) end })
-end
 
 -- Computes, without awaiting, until the loop's clock says `when`.
 local function busy_until(when)
@@ -277,6 +274,23 @@ describe("timeout_at", function()
     assert.is_nil(t:when())
   end)
 
+  it("tells its time also when that has come, and when the scope was left", function()
+    local expired, left
+    local when = lilac.time()
+    raises("TimeoutError", function()
+      local scope <close> = lilac.timeout_at(when)
+      expired = scope
+      lilac.sleep(60)
+    end)
+    do
+      local scope <close> = lilac.timeout_at(when + 60)
+      left = scope
+      scope:reschedule(when + 70)
+    end
+    assert.is_true(math.abs(expired:when() - when) < 1e-6)
+    assert.is_true(math.abs(left:when() - (when + 70)) < 1e-6)
+  end)
+
   it("has a function form", function()
     assert.equal(7, lilac.timeout_at(lilac.time() + 60, function() return 7 end))
     raises("TimeoutError", lilac.timeout_at, lilac.time(), lilac.sleep, 60)
@@ -519,7 +533,6 @@ describe("Timeout:reschedule", function()
       t = scope
     end
     assert.matches("finished", raises("InvalidStateError", t.reschedule, t, 1).message)
-    assert.is_nil(t:when())
   end)
 
   it("wants its argument to be said", function()
@@ -752,12 +765,24 @@ describe("wait_for", function()
     assert.is_true(future:cancelled())
   end)
 
-  it("ends a task that had not started, with a limit of 0, without running it", function()
-    local ran = false
-    local task = lilac.create_task(function() ran = true lilac.sleep(60) end)
-    raises("TimeoutError", lilac.wait_for, task, 0)
-    assert.is_true(task:cancelled())
-    if not os.getenv "LILAC_SHUFFLE" then assert.is_boolean(ran) end
+  it("ends a task with a limit of 0, or less, whether it has started or not", function()
+    for _, seconds in ipairs { 0, -1 } do
+      for _, make in ipairs { start, lilac.create_task } do
+        local task = make(lilac.sleep, 60)
+        raises("TimeoutError", lilac.wait_for, task, seconds)
+        assert.is_true(task:cancelled())
+      end
+    end
+  end)
+
+  it("starts a function with a limit of 0, and cancels it at the first await that waits", function()
+    local log = {}
+    raises("TimeoutError", lilac.wait_for, function()
+      log[#log + 1] = "started"
+      lilac.sleep(60)
+      log[#log + 1] = "went on"
+    end, 0)
+    assert.same({ "started" }, log)
   end)
 
   it("returns the results of what swallowed the cancellation and returned", function()

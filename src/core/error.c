@@ -317,6 +317,17 @@ static int error_tostring(lua_State *L) {
     return 1;
 }
 
+/* "it failed: " .. err: what code that reports errors does with them, when they are strings. */
+static int error_concat(lua_State *L) {
+    for (int arg = 1; arg <= 2; arg++) {
+        if (!lua_isstring(L, arg) && !error_test(L, arg))
+            return luaL_error(L, "attempt to concatenate a %s value", luaL_typename(L, arg));
+        luaL_tolstring(L, arg, NULL);
+    }
+    lua_concat(L, 2);
+    return 1;
+}
+
 /* errors.is(err, class) */
 static int errors_is(lua_State *L) {
     luaL_checkany(L, 1);
@@ -346,6 +357,7 @@ int luaopen_lilac_errors(lua_State *L) {
     static const luaL_Reg meta[] = {{"__index", error_index},
                                     {"__newindex", error_newindex},
                                     {"__tostring", error_tostring},
+                                    {"__concat", error_concat},
                                     {NULL, NULL}};
     static const luaL_Reg functions[] = {{"is", errors_is}, {"new", errors_new}, {NULL, NULL}};
     luaL_newmetatable(L, "lilac.Error");

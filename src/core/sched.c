@@ -399,13 +399,27 @@ void task_refuse_cycle(lua_State *L, struct task *holder) {
 
 /* ---- running and ending ---------------------------------------------------------------------- */
 
+/* Whether the cancellation on top of the task's coroutine comes from a scope that is still entered,
+ * as `local t = timeout(1)` without <close> leaves it: nobody has cancelled the task then. The
+ * error is made to say what is missing. */
+static bool blame_open_scope(struct task *task, const struct error *error) {
+    const struct scope *scope = task->scope;
+    while (scope && scope != error->scope)
+        scope = scope->outer;
+    if (!scope || scope->error != error || !lua_checkstack(task->L, 6)) return false;
+    lua_pushliteral(task->L, "its scope was not closed; write: local _ <close> = ...");
+    error_set_field(task->L, -2, "message");
+    return true;
+}
+
 /* How a task ends that returned, or whose error is on top of its coroutine. A cancellation that
  * came with the result of its last await comes too late, as the result would be lost; one that the
  * task asked for itself and then returned, counts, as in asyncio. */
 static enum future_state end_state(struct task *task, bool failed) {
     if (!failed) return task->request && task->request->own ? FUTURE_CANCELLED : FUTURE_DONE;
-    bool cancelled = is_cancellation_of(error_test(task->L, -1), task);
-    return cancelled ? FUTURE_CANCELLED : FUTURE_FAILED;
+    const struct error *error = error_test(task->L, -1);
+    if (!is_cancellation_of(error, task)) return FUTURE_FAILED;
+    return blame_open_scope(task, error) ? FUTURE_FAILED : FUTURE_CANCELLED;
 }
 
 /* Frees the slot of a task that has ended; its coroutine is kept for the next, clean, when there

@@ -13,6 +13,7 @@
 struct timeout {
     const struct object_type *type;
     struct scope scope;
+    uint64_t when_ns; /* NEVER_NS: never */
 };
 
 static const struct object_type timeout_type = {"Timeout", sizeof(struct timeout)};
@@ -27,7 +28,7 @@ static struct timeout *push_timeout(lua_State *L, const char *by, double seconds
                                     bool interrupt) {
     task_able_to_wait(L);
     struct timeout *timeout = lua_newuserdatauv(L, sizeof *timeout, 0);
-    *timeout = (struct timeout){.type = &timeout_type};
+    *timeout = (struct timeout){.type = &timeout_type, .when_ns = when_ns};
     lua_pushvalue(L, lua_upvalueindex(1));
     lua_setmetatable(L, -2);
     timeout->scope.origin = cancel_origin_here(L, by, seconds);
@@ -106,14 +107,13 @@ static int lilac_timeout_at(lua_State *L) {
     return open_scope(L, "timeout_at(%g)", args_duration_ns(L, 1));
 }
 
-/* t:when() → the time of the loop at which it expires, or nil */
+/* t:when() → the time of the loop at which it expires or has expired, or nil */
 static int timeout_when(lua_State *L) {
-    struct timeout *timeout = check_timeout(L, 1);
-    struct scope *scope = &timeout->scope;
-    if (scope->deadline.place == 0)
+    uint64_t when_ns = check_timeout(L, 1)->when_ns;
+    if (when_ns == NEVER_NS)
         lua_pushnil(L);
     else
-        lua_pushnumber(L, (double)clock_when(&scope->task->runtime->clock, &scope->deadline) / 1e9);
+        lua_pushnumber(L, (double)when_ns / 1e9);
     return 1;
 }
 
@@ -130,6 +130,7 @@ static int timeout_reschedule(lua_State *L) {
         clock_disarm(&scope->task->runtime->clock, &scope->deadline);
     else if (!scope_arm(scope, when_ns))
         return luaL_error(L, "reschedule: not enough memory");
+    timeout->when_ns = when_ns;
     return 0;
 }
 
