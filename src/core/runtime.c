@@ -90,6 +90,18 @@ static int runtime_gc(lua_State *L) {
     return 0;
 }
 
+bool runtime_give_up(lua_State *L) {
+    struct task *root = *(struct task **)lua_getextraspace(L);
+    struct runtime *runtime = root ? root->runtime : NULL;
+    if (!runtime || !runtime->polling) return false;
+    interrupt_close(runtime);
+    crews_end(runtime);
+    crews_abandon(runtime);
+    mailbox_close(runtime->mailbox);
+    left_behind = true;
+    return true;
+}
+
 bool runtime_left_threads(void) {
     return left_behind || crews_lost() > 0;
 }
@@ -238,6 +250,12 @@ static bool is_over(const struct runtime *runtime) {
     return !runtime->main->L || runtime->exiting || runtime->deadlocked;
 }
 
+static void poll_loop(struct runtime *runtime, uv_run_mode mode) {
+    runtime->polling = true;
+    uv_run(&runtime->loop, mode);
+    runtime->polling = false;
+}
+
 /* Whether libuv has something to do at once. */
 static bool has_events(uv_loop_t *loop) {
     struct pollfd events = {.fd = uv_backend_fd(loop), .events = POLLIN};
@@ -248,7 +266,7 @@ static bool has_events(uv_loop_t *loop) {
 static void wake_settlers(struct runtime *runtime) {
     clock_fire_due(&runtime->clock);
     if (has_events(&runtime->loop))
-        uv_run(&runtime->loop, UV_RUN_NOWAIT);
+        poll_loop(runtime, UV_RUN_NOWAIT);
     else if (waitq_empty(&runtime->ready))
         waitq_wake_all(&runtime->settlers);
 }
@@ -271,7 +289,7 @@ static bool turn(struct runtime *runtime) {
     if (runtime->interrupt.dump) interrupt_dump(runtime, runtime->L);
     mailbox_deliver(runtime->mailbox); /* `wakeup` alone keeps no loop alive */
     if (!waitq_empty(&runtime->ready)) {
-        if (uv_loop_alive(&runtime->loop)) uv_run(&runtime->loop, UV_RUN_NOWAIT);
+        if (uv_loop_alive(&runtime->loop)) poll_loop(runtime, UV_RUN_NOWAIT);
         return true;
     }
     if (!waitq_empty(&runtime->settlers)) {
@@ -281,7 +299,7 @@ static bool turn(struct runtime *runtime) {
     bool rests = !is_alive(runtime);
     if (rests && !rest(runtime)) return false;
     arm_timer(runtime);
-    uv_run(&runtime->loop, UV_RUN_ONCE);
+    poll_loop(runtime, UV_RUN_ONCE);
     if (rests) {
         mailbox_rise(runtime->mailbox);
         uv_unref((uv_handle_t *)&runtime->wakeup);
@@ -378,7 +396,7 @@ static void run_dry(struct runtime *runtime) {
     uv_timer_start(&runtime->timer, on_timer, DRY_MS, 0);
     uv_unref((uv_handle_t *)&runtime->timer);
     if (runtime->expected > 0) uv_ref((uv_handle_t *)&runtime->wakeup);
-    uv_run(&runtime->loop, UV_RUN_DEFAULT);
+    poll_loop(runtime, UV_RUN_DEFAULT);
     uv_unref((uv_handle_t *)&runtime->wakeup);
     uv_timer_stop(&runtime->timer);
     uv_ref((uv_handle_t *)&runtime->timer);
@@ -506,7 +524,7 @@ struct future *runtime_run_one(lua_State *L, int nargs) {
     }
     if (runtime->failures_first < runtime->failures_last) report_due(runtime, true);
     /* What was closed is to be closed for everybody. */
-    if (uv_loop_alive(&runtime->loop)) uv_run(&runtime->loop, UV_RUN_NOWAIT);
+    if (uv_loop_alive(&runtime->loop)) poll_loop(runtime, UV_RUN_NOWAIT);
     if (runtime->stopping) interrupt_unwatch(runtime);
     runtime->stopping = false;
     runtime->main = NULL;
