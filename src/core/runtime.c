@@ -12,6 +12,8 @@
 #include "report.h"
 #include "scope.h"
 
+#define CACHE_LINE       64
+#define THREAD_LINES     4 /* a lua_State */
 #define RESUMES_PER_POLL 64      /* I/O is looked at after so many resumes … */
 #define RESUMES_PER_LOOK 8       /* … or when, at one of these looks at a cheap clock, */
 #define POLL_NS          4000000 /* so much time has passed */
@@ -127,6 +129,8 @@ static void open_loop(lua_State *L, struct runtime *runtime) {
 }
 
 struct runtime *runtime_open(lua_State *L, const struct runtime_options *options) {
+    luaopen_lilac_errors(L); /* what fails here must have a text */
+    lua_pop(L, 1);
     struct runtime **box = lua_newuserdatauv(L, sizeof *box, 0);
     *box = NULL;
     lua_createtable(L, 0, 1);
@@ -190,6 +194,19 @@ static lilac_wait *take_ready(struct runtime *runtime) {
     return wait;
 }
 
+/* Asks for the memory of what runs next, and for the link to what runs after that: with many tasks
+ * alive, to wait for memory is most of a switch. */
+static void prefetch_ready(const struct runtime *runtime) {
+    const lilac_wait *next = runtime->ready.head.next;
+    const struct task *task = next->task;
+    __builtin_prefetch(next->next);
+    if (!task) return;
+    __builtin_prefetch(&task->future);
+    __builtin_prefetch(&task->slot);
+    for (int line = 0; line < THREAD_LINES; line++)
+        __builtin_prefetch((const char *)task->L + line * CACHE_LINE);
+}
+
 static void run_ready(struct runtime *runtime) {
     uint64_t began_ns = 0;
     for (int resumes = 0; resumes < RESUMES_PER_POLL; resumes++) {
@@ -202,6 +219,7 @@ static void run_ready(struct runtime *runtime) {
                 return;
         }
         lilac_wait *wait = take_ready(runtime);
+        prefetch_ready(runtime);
         if (runtime->options.stress) lua_gc(runtime->L, LUA_GCCOLLECT);
         runtime->turns++;
         if (wait->task)
