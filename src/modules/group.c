@@ -123,7 +123,7 @@ static void on_child_ended(struct watch *watch, struct future *child) {
  * not failed by coming too late. */
 static int group_create_task(lua_State *L) {
     struct group *group = check_group(L, 1);
-    args_callable(L, 2);
+    args_body(L, 2);
     struct task *creator = task_running(L);
     if (group->aborted && !group->closed && creator && creator->pending > 0)
         return task_raise_cancellation(L, creator, 0);

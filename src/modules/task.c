@@ -218,7 +218,7 @@ static int future_tostring(lua_State *L) {
 /* ---- tasks ----------------------------------------------------------------------------------- */
 
 static int create_task(lua_State *L) {
-    args_callable(L, 1);
+    args_body(L, 1);
     task_create(L, lua_gettop(L) - 1);
     return 1;
 }
