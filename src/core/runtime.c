@@ -12,6 +12,8 @@
 #include "report.h"
 #include "scope.h"
 
+#define CACHE_LINE       64
+#define THREAD_LINES     4 /* a lua_State */
 #define RESUMES_PER_POLL 64      /* I/O is looked at after so many resumes … */
 #define RESUMES_PER_LOOK 8       /* … or when, at one of these looks at a cheap clock, */
 #define POLL_NS          4000000 /* so much time has passed */
@@ -192,14 +194,17 @@ static lilac_wait *take_ready(struct runtime *runtime) {
     return wait;
 }
 
-/* Asks for the memory of what runs next: with many tasks alive, to wait for it is most of a switch.
- */
+/* Asks for the memory of what runs next, and for the link to what runs after that: with many tasks
+ * alive, to wait for memory is most of a switch. */
 static void prefetch_ready(const struct runtime *runtime) {
     const lilac_wait *next = runtime->ready.head.next;
-    const char *thread = next->task ? (const char *)next->task->L : NULL;
+    const struct task *task = next->task;
     __builtin_prefetch(next->next);
-    for (int line = 0; line < 4; line++)
-        __builtin_prefetch(thread + line * 64);
+    if (!task) return;
+    __builtin_prefetch(&task->future);
+    __builtin_prefetch(&task->slot);
+    for (int line = 0; line < THREAD_LINES; line++)
+        __builtin_prefetch((const char *)task->L + line * CACHE_LINE);
 }
 
 static void run_ready(struct runtime *runtime) {
