@@ -18,6 +18,6 @@ bench-limits: $(BENCH_PROGRAMS)
 
 build/bench/tls/%: BENCH_LIBS += $(shell pkg-config --libs libssl libcrypto)
 
-$(BENCH_PROGRAMS): build/%: %.c bench/limit.h bench/build.mk
+$(BENCH_PROGRAMS): build/%: %.c $(wildcard bench/*.h) bench/build.mk
 	@mkdir -p $(@D)
 	$(call say,cc $@)$(CC) $(BENCH_CFLAGS) -o $@ $< $(BENCH_LIBS)
