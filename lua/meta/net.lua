@@ -137,9 +137,19 @@ function Listener:incoming() end
 --- unless another has taken its place. Twice is fine.
 function Listener:close() end
 
+--- When a peer that is silent is asked for a sign of life; who does not answer has vanished, and
+--- whoever reads gets a TimeoutError. So a connection whose other end lost its power or its network
+--- does not stay for ever. (While something is unsent, the system finds out by repeating it, which
+--- takes Linux a quarter of an hour.) Seconds are rounded up.
+---@class lilac.Keepalive
+---@field idle? number after so many seconds of silence; default 60
+---@field interval? number seconds between one question and the next; default idle / count
+---@field count? integer how many questions stay without an answer at most; default 6
+
 ---@class lilac.ConnectionOptions
 ---@field nodelay? boolean send small packets at once; default true
----@field keepalive? boolean|integer look after peers silent so long (s); true: 60; default false
+---@field keepalive? boolean|number|lilac.Keepalive seconds: `idle`; default true: a peer that has
+--- vanished is noticed after two minutes
 ---@field limit? integer how long a line may be, in bytes; default 65536
 
 ---@class lilac.ConnectOptions : lilac.ConnectionOptions

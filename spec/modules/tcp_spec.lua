@@ -16,6 +16,21 @@ local function full_listener()
   return listener, last, streams
 end
 
+--- Two ends of a connection.
+local function pair(connect_options, listen_options)
+  local listener <close> = tcp.listen("127.0.0.1", 0, listen_options)
+  local stream = tcp.connect("127.0.0.1", listener.port, connect_options)
+  return stream, listener:accept()
+end
+
+--- What a program in Python says that is given the socket of a stream, as `s`, and its status.
+local function with_socket(stream, source)
+  local result = lilac.process.run { "python3", "-c",
+    "import socket, sys\ns = socket.socket(fileno=0)\n" .. source, stdin = stream }
+  assert.equal("", result.stderr)
+  return result.stdout, result.code
+end
+
 local function close_all(streams)
   for _, stream in ipairs(streams) do stream:close() end
 end
@@ -93,7 +108,20 @@ describe("tcp.connect", function()
     refused("unknown option 'tls'; known: nodelay", "127.0.0.1", 80, { tls = true })
     refused("option 'nodelay': boolean expected, got number", "127.0.0.1", 80, { nodelay = 1 })
     refused("option 'limit' must be 1 to", "127.0.0.1", 80, { limit = 0 })
-    refused("option 'keepalive': integer expected", "127.0.0.1", 80, { keepalive = "x" })
+    refused("option 'keepalive': true, false, a table, or seconds from 1 to 32767 expected, got x",
+      "127.0.0.1", 80, { keepalive = "x" })
+    for _, seconds in ipairs { 0, -1, 0 / 0, 32768, 1 / 0 } do
+      local got = "seconds from 1 to 32767 expected, got " .. tostring(seconds):gsub("-", "%%-")
+      refused(got, "127.0.0.1", 80, { keepalive = seconds })
+      refused("'idle' in " .. got, "127.0.0.1", 80, { keepalive = { idle = seconds } })
+    end
+    refused("option 'keepalive': 'interval' in seconds from 1 to 32767 expected, got x",
+      "127.0.0.1", 80, { keepalive = { interval = "x" } })
+    refused("option 'keepalive': 'count' from 1 to 127 expected, got 128", "127.0.0.1", 80,
+      { keepalive = { count = 128 } })
+    refused("option 'keepalive': 'idle', 'interval' and 'count' expected in the table, got 'cnt'",
+      "127.0.0.1", 80, { keepalive = { cnt = 1 } })
+    refused("expected in the table, got '1'", "127.0.0.1", 80, { keepalive = { 60 } })
     refused("option 'local_addr': numeric address", "127.0.0.1", 80, { local_addr = "here" })
   end)
 end)
@@ -251,6 +279,41 @@ describe("Listener:incoming", function()
     assert.equal("the end", task:await())
     assert.equal(3, served)
     raises("ClosedError", listener.incoming, listener)
+  end)
+end)
+
+describe("keepalive", function()
+  local function settings(stream)
+    return (with_socket(stream, [[
+for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT):
+    on = s.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+    print(s.getsockopt(socket.IPPROTO_TCP, option) if on else "off", end=" ")
+]]))
+  end
+
+  it("is on at both ends, and can be set or turned off at either", function()
+    for _, case in ipairs {
+      { true, "60 10 6 ", nil, "60 10 6 " },
+      { 30, "30 5 6 ", 1.5, "2 1 6 " },
+      { { idle = 20, count = 4 }, "20 5 4 ", { interval = 2.5 }, "60 3 6 " },
+      { false, "off off off ", false, "off off off " },
+    } do
+      local connected, accepted = pair({ keepalive = case[1] }, { keepalive = case[3] })
+      assert.equal(case[2], settings(connected))
+      assert.equal(case[4], settings(accepted))
+    end
+  end)
+
+  it("finds out that the peer has vanished", function()
+    local stream <close>, peer = pair({ keepalive = { idle = 1, interval = 1, count = 1 } })
+    -- To close a socket under repair tells nobody, as if its machine had lost its power.
+    local _, status = with_socket(peer, [[
+try: s.setsockopt(socket.IPPROTO_TCP, 19, 1)  # TCP_REPAIR
+except PermissionError: sys.exit(77)
+]])
+    if status == 77 then pending "needs CAP_NET_ADMIN, to let a peer vanish" end
+    assert.equal(0, status)
+    raises("ConnectionResetError", stream.read, stream) -- a stranger has answered in its place
   end)
 end)
 
