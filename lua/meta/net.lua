@@ -85,7 +85,9 @@ function Stream:shutdown() end
 
 --- Closes the stream. Who waits on it gets a ClosedError. What was written is still sent in the
 --- background; a peer that does not take it gets 30 seconds, and 1 second at the end of the
---- program. Twice is fine; does not wait.
+--- program. Where the peer has sent what nobody has read, the connection is not reset, so that what
+--- was written arrives: what comes is thrown away, up to 16 MiB and 5 seconds. Twice is fine; does
+--- not wait.
 function Stream:close() end
 
 --- The address of the peer: of TCP host and port, of a Unix socket its path ("@name" of an abstract

@@ -1,5 +1,7 @@
 local lilac = require "lilac"
 local tcp = require "lilac.tcp"
+local descriptors = require "spec.support.descriptors"
+local eventually = require "spec.support.eventually"
 local raises = require "spec.support.raises"
 local run = require "spec.support.child"
 local settle = require "spec.support.settle"
@@ -314,6 +316,65 @@ except PermissionError: sys.exit(77)
     if status == 77 then pending "needs CAP_NET_ADMIN, to let a peer vanish" end
     assert.equal(0, status)
     raises("ConnectionResetError", stream.read, stream) -- a stranger has answered in its place
+  end)
+end)
+
+describe("closing a TCP stream", function()
+  local LONG = ("0123456789abcdef"):rep(32 * 1024)
+
+  --- Two ends, the second of which has something to read that nobody reads.
+  local function pair_with_unread()
+    local stream, peer = pair()
+    stream:write "nobody reads this"
+    return stream, peer
+  end
+
+  it("sends all that was written, though there is unread input", function()
+    local stream <close>, peer = pair_with_unread()
+    peer:write(LONG)
+    peer:close()
+    settle()
+    assert.is_true(LONG == stream:read "a")
+  end)
+
+  it("gives the peer its end, and not a reset", function()
+    local stream <close>, peer = pair_with_unread()
+    peer:write("enough\n"):close()
+    assert.equal("enough", stream:read())
+    assert.is_nil(stream:read())
+  end)
+
+  it("hears a peer out that goes on sending, up to a bound", function()
+    local stream <close>, peer = pair_with_unread()
+    peer:write("enough\n"):close()
+    raises("ConnectionError", function()
+      while true do stream:write(LONG) end
+    end)
+    assert.equal("enough", stream:read())
+  end)
+
+  it("resets it when nothing was written, and something was not read", function()
+    local stream <close>, peer = pair_with_unread()
+    peer:close()
+    raises("ConnectionResetError", stream.read, stream)
+  end)
+
+  it("frees its descriptor when the peer has ended", function()
+    local before = descriptors()
+    local stream, peer = pair_with_unread()
+    peer:write("enough\n"):close()
+    settle()
+    assert.equal(before + 2, descriptors())
+    stream:close()
+    eventually(function() return descriptors() == before end)
+  end)
+
+  it("leaves the connection alone that another process goes on with", function()
+    local stream <close>, peer = pair_with_unread()
+    peer:write "from lilac\n"
+    with_socket(peer, [[s.sendall(s.recv(100).upper())]])
+    assert.equal("from lilac", stream:read())
+    assert.equal("NOBODY READS THIS", stream:read "a")
   end)
 end)
 
