@@ -97,28 +97,24 @@ end
 local function prepare_tls(name, argument, options, given)
   local value = options and options.tls
   if value == nil or value == false then return nil end
-  local start = require "lilac.start_tls".prepare(value, given, function(what, ...)
+  return require "lilac.start_tls".prepare(value, given, function(what, ...)
     error(("bad argument #%d to '%s' (option 'tls': %s)"):format(argument, name,
       what:format(...)), 0)
   end)
-  return function(stream)
-    local ok, result = pcall(start, stream)
-    if ok then return result end
-    stream:close()
-    error(result, 0)
-  end
 end
 
---- `serve` with TLS: whoever is slow at it only keeps its own task waiting.
-local function serve_tls(shake_hands, handler)
-  if not shake_hands then return handler end
-  return function(stream) return handler(shake_hands(stream)) end
+--- Shakes hands on a new connection, which is closed when that fails or is cancelled.
+local function secured(stream, shake_hands)
+  if not shake_hands then return stream end
+  local ok, result = lilac.pcall(shake_hands, stream)
+  if ok then return result end
+  stream:close()
+  error(result, 0)
 end
 
 local function connect(host, port, options, delay, shake_hands)
   local addresses = dns.getaddrinfo(host, port)
-  local stream = race(host, addresses, delay, tcp.connect, options)
-  return shake_hands and shake_hands(stream) or stream
+  return secured(race(host, addresses, delay, tcp.connect, options), shake_hands)
 end
 
 --- Connects to a TCP server. The addresses of a name are raced, as RFC 8305 ("happy eyeballs")
@@ -196,7 +192,7 @@ local function connect_unix(path, options, secure)
   local pause = FIRST_PAUSE
   while true do
     local ok, result = pcall(unix.connect, path, options)
-    if ok then return secure and secure(result) or result end
+    if ok then return secured(result, secure) end
     if not lilac.errors.is(result, "BlockingIOError") then error(result, 0) end
     lilac.sleep(pause)
     pause = math.min(2 * pause, LAST_PAUSE)
@@ -286,8 +282,8 @@ function net.serve(host, port, handler, options)
     end
     return workers.serve(count, host, port, handler, options)
   end
-  local secure = prepare_tls("serve", 4, options, { server_side = true })
-  return server.start(listen(host, port, passed), serve_tls(secure, handler), own)
+  own.shake_hands = prepare_tls("serve", 4, options, { server_side = true })
+  return server.start(listen(host, port, passed), handler, own)
 end
 
 --- Serves connections to a Unix socket, as `serve` and `listen_unix` do.
@@ -302,8 +298,8 @@ function net.serve_unix(path, handler, options)
   local passed = check_options("serve_unix", 3, options, UNIX_LISTEN_OPTIONS, SERVE_OPTIONS)
   check_seconds("serve_unix", 3, options, "grace")
   local own = check_server("serve_unix", 2, handler, options)
-  local secure = prepare_tls("serve_unix", 3, options, { server_side = true })
-  return server.start({ listen_unix(path, passed) }, serve_tls(secure, handler), own)
+  own.shake_hands = prepare_tls("serve_unix", 3, options, { server_side = true })
+  return server.start({ listen_unix(path, passed) }, handler, own)
 end
 
 return net

@@ -46,6 +46,23 @@ local function connection_over(server, task)
   end
 end
 
+--- A handler of connections in TLS. Whoever is slow at the handshake only keeps its own task
+--- waiting. That it fails is no fault of the handler, and often the work of who looks for open
+--- doors: a line, and no traceback.
+local function after_handshake(shake_hands, handler)
+  return function(stream)
+    local ok, err = pcall(shake_hands, stream)
+    if ok then return handler(stream) end
+    local task = lilac.current_task()
+    lilac.call_exception_handler {
+      message = task.name .. ": the TLS handshake failed",
+      exception = err,
+      traceback = false,
+      task = task,
+    }
+  end
+end
+
 local function connection_begin(server, stream)
   local task = lilac.create_task(server._handler, stream)
   if server.path then
@@ -151,13 +168,13 @@ local server = {}
 --- Starts to serve: for lilac.net, which has checked everything.
 ---@param listeners lilac.Listener[]
 ---@param handler async fun(stream: lilac.Stream)
----@param options { max_connections?: integer, grace?: number }
+---@param options { max_connections?: integer, grace?: number, shake_hands?: function }
 ---@return lilac.Server
 function server.start(listeners, handler, options)
   local self = setmetatable({
     port = listeners[1].port,
     path = listeners[1].path,
-    _handler = handler,
+    _handler = options.shake_hands and after_handshake(options.shake_hands, handler) or handler,
     _grace = options.grace,
     _listeners = listeners,
     _acceptors = {},

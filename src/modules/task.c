@@ -369,7 +369,7 @@ static int set_exception_handler(lua_State *L) {
 }
 
 /* call_exception_handler{message=, exception=, traceback=, task=}: as asyncio's; prints by default.
- */
+ * Without a traceback, that of the error is taken; false: none. */
 static int call_exception_handler(lua_State *L) {
     luaL_checktype(L, 1, LUA_TTABLE);
     lua_settop(L, 1);
@@ -378,7 +378,7 @@ static int call_exception_handler(lua_State *L) {
         lua_getfield(L, 1, fields[i]);
     const char *message = lua_isstring(L, 2) ? lua_tostring(L, 2) : "an error";
     bool is_task = task_test(L, 5) != NULL;
-    if (!lua_isstring(L, 4) && error_test(L, 3)) {
+    if (lua_isnil(L, 4) && error_test(L, 3)) {
         error_push_field(L, 3, "traceback");
         lua_replace(L, 4);
     }
