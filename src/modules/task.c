@@ -297,15 +297,12 @@ static int task_index(lua_State *L) {
 }
 
 static int task_newindex(lua_State *L) {
-    struct task *task = check_task(L);
+    check_task(L);
     const char *key = luaL_checkstring(L, 2);
     if (strcmp(key, "name") != 0) return luaL_error(L, "a Task has no field '%s' to set", key);
     luaL_checkstring(L, 3);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, task->runtime->names_ref);
-    lua_pushvalue(L, 1);
-    lua_pushvalue(L, 3);
-    lua_rawset(L, -3);
-    task->has_name = true;
+    lua_settop(L, 3);
+    task_set_name(L, 1);
     return 0;
 }
 
