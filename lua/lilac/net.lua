@@ -105,16 +105,28 @@ end
 
 --- Shakes hands on a new connection, which is closed when that fails or is cancelled.
 local function secured(stream, shake_hands)
-  if not shake_hands then return stream end
   local ok, result = lilac.pcall(shake_hands, stream)
   if ok then return result end
   stream:close()
   error(result, 0)
 end
 
+--- Calls a function of ours in C, so that what it says about an argument names no line of ours.
+local function unplaced(fn, ...)
+  local ok, result = pcall(fn, ...)
+  if not ok then error(result, 0) end
+  return result
+end
+
+--- Connects to a host, or to a numeric address, which needs no lookup and no race.
 local function connect(host, port, options, delay, shake_hands)
-  local addresses = dns.getaddrinfo(host, port)
-  return secured(race(host, addresses, delay, tcp.connect, options), shake_hands)
+  local stream
+  if dns.is_numeric(host) then
+    stream = unplaced(tcp.connect, host, port, options)
+  else
+    stream = race(host, dns.getaddrinfo(host, port), delay, tcp.connect, options)
+  end
+  return shake_hands and secured(stream, shake_hands) or stream
 end
 
 --- Connects to a TCP server. The addresses of a name are raced, as RFC 8305 ("happy eyeballs")
@@ -129,8 +141,8 @@ end
 ---@return lilac.Stream
 function net.connect(host, port, options)
   check_address("connect", host, port, 1)
-  local passed = options ~= nil
-    and check_options("connect", 3, options, CONNECT_OPTIONS, RACE_OPTIONS) or nil
+  if options == nil then return connect(host, port, nil, ATTEMPT_DELAY) end
+  local passed = check_options("connect", 3, options, CONNECT_OPTIONS, RACE_OPTIONS)
   local timeout = check_seconds("connect", 3, options, "timeout")
   local delay = check_seconds("connect", 3, options, "happy_eyeballs_delay") or ATTEMPT_DELAY
   local secure = prepare_tls("connect", 3, options,
@@ -192,7 +204,7 @@ local function connect_unix(path, options, secure)
   local pause = FIRST_PAUSE
   while true do
     local ok, result = pcall(unix.connect, path, options)
-    if ok then return secured(result, secure) end
+    if ok then return secure and secured(result, secure) or result end
     if not lilac.errors.is(result, "BlockingIOError") then error(result, 0) end
     lilac.sleep(pause)
     pause = math.min(2 * pause, LAST_PAUSE)
@@ -231,13 +243,6 @@ function net.listen(host, port, options)
   return listen(host, port, passed, 1)[1]
 end
 
---- Protected, so that the error names no line of ours.
-local function listen_unix(path, options)
-  local ok, result = pcall(unix.listen, path, options)
-  if not ok then error(result, 0) end
-  return result
-end
-
 --- Listens for connections to a Unix socket, which the program accepts itself. A socket that is
 --- left from a process that was killed is replaced. Closing removes the file, unless another has
 --- taken its place.
@@ -249,7 +254,8 @@ end
 ---@return lilac.Listener
 function net.listen_unix(path, options)
   check_path("listen_unix", path)
-  return listen_unix(path, check_options("listen_unix", 2, options, UNIX_LISTEN_OPTIONS, {}))
+  local passed = check_options("listen_unix", 2, options, UNIX_LISTEN_OPTIONS, {})
+  return unplaced(unix.listen, path, passed)
 end
 
 --- Serves TCP connections: each gets a task that runs `handler(stream)`; its stream is closed after
@@ -299,7 +305,7 @@ function net.serve_unix(path, handler, options)
   check_seconds("serve_unix", 3, options, "grace")
   local own = check_server("serve_unix", 2, handler, options)
   own.shake_hands = prepare_tls("serve_unix", 3, options, { server_side = true })
-  return server.start({ listen_unix(path, passed) }, handler, own)
+  return server.start({ unplaced(unix.listen, path, passed) }, handler, own)
 end
 
 return net
