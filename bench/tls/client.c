@@ -4,9 +4,7 @@
  * connection that is opened and closed. The server prints its port. */
 #include <sys/epoll.h>
 
-#include <openssl/ssl.h>
-
-#include "../drive.h"
+#include "../tls.h"
 
 enum { CONNECTIONS = 50, SECONDS = 2, SIZE_MAX_BYTES = 65536 };
 
@@ -19,31 +17,11 @@ static struct connection connections[CONNECTIONS];
 static char message[SIZE_MAX_BYTES], inbox[SIZE_MAX_BYTES];
 static int size;
 static SSL_CTX *context;
-static char certificate[] = "/tmp/lilac-bench-XXXXXX";
 static struct sockaddr_in address;
-
-static void certificate_remove(void) {
-    unlink(certificate);
-}
-
-static void certificate_make(void) {
-    char command[256];
-    int fd = mkstemp(certificate);
-    check(fd >= 0, "mkstemp");
-    close(fd);
-    atexit(certificate_remove);
-    snprintf(command, sizeof command,
-             "f=%s; openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 "
-             "-subj /CN=localhost -keyout $f.key -out $f 2>/dev/null; cat $f.key >>$f; rm $f.key",
-             certificate);
-    check(system(command) == 0, "openssl req");
-}
 
 static void connection_open(struct connection *connection) {
     connection->fd = socket_connect((struct sockaddr *)&address, sizeof address);
-    connection->ssl = SSL_new(context);
-    SSL_set_fd(connection->ssl, connection->fd);
-    check(SSL_connect(connection->ssl) == 1, "the handshake");
+    connection->ssl = tls_connect(context, connection->fd);
 }
 
 static void connection_close(struct connection *connection) {
@@ -109,9 +87,7 @@ int main(int argc, char **argv) {
     check(size >= 0 && size <= SIZE_MAX_BYTES, "size");
     for (int i = 0; i < size; i++)
         message[i] = (char)(i * 31);
-    context = SSL_CTX_new(TLS_client_method());
-    /* Sessions come before the echo; the socket is not to be ready for them alone. */
-    SSL_CTX_set_mode(context, SSL_MODE_AUTO_RETRY);
+    context = client_context();
     certificate_make();
     char **command = command_with(argv + 2, argc - 2, certificate);
     address = address_of_port(server_start(command, last_core()));
