@@ -118,10 +118,16 @@ static void on_done(struct job *base) {
     }
 }
 
+/* Nobody waits for it any more: it may as well stop. */
 static void on_drop(struct job *base) {
     struct far_job *job = container_of(base, struct far_job, job);
-    clock_disarm(&runtime_of_crew(base->crew)->clock, &job->late);
+    struct runtime *runtime = runtime_of_crew(base->crew);
+    clock_disarm(&runtime->clock, &job->late);
     leave_pool(job);
+    if (job->stopped) return;
+    job->origin = (struct cancel_origin){.by = "the end of its ThreadPool"};
+    job->grace_s = runtime->options.grace_s;
+    far_stop(job);
 }
 
 static const struct job_type far_type = {
@@ -357,20 +363,28 @@ static void on_end(void *ctx) {
     waitq_wake_all(&pool->shutters);
 }
 
+/* Whether all its jobs and threads have ended; the threads are told when the jobs have. */
+static bool is_over(struct pool *pool) {
+    if (!pool->ended && list_empty(&pool->jobs)) crew_end(pool->crew, on_end, pool);
+    return pool->ended;
+}
+
+static struct pool *pool_of(lilac_wait *wait) {
+    return container_of(waitq_of(wait), struct pool, shutters);
+}
+
 static void shutdown_describe(lilac_wait *wait, char *text, size_t size) {
-    const struct pool *pool = container_of(waitq_of(wait), struct pool, shutters);
-    snprintf(text, size, list_empty(&pool->jobs) ? "its threads" : "its jobs");
+    snprintf(text, size, list_empty(&pool_of(wait)->jobs) ? "its threads" : "its jobs");
 }
 
 static int shutdown_done(lua_State *L, lilac_wait *wait) {
-    struct pool *pool = check(L);
-    if (!pool->ended && list_empty(&pool->jobs)) crew_end(pool->crew, on_end, pool);
-    if (pool->ended) return 0;
-    if (wait) lilac_checkpoint(L);
     static const lilac_op op = {.name = "pool:shutdown",
                                 .cancel = waitq_cancel,
                                 .done = shutdown_done,
                                 .describe = shutdown_describe};
+    struct pool *pool = check(L);
+    if (is_over(pool)) return 0;
+    if (wait) lilac_checkpoint(L);
     return waitq_park(L, &pool->shutters, &op);
 }
 
@@ -383,26 +397,52 @@ static int pool_shutdown(lua_State *L) {
     return shutdown_done(L, NULL);
 }
 
-/* Leaving the scope by an error cancels the jobs first. */
+/* ---- the end of its scope -------------------------------------------------------------------- */
+
+static void cancel_jobs(struct pool *pool, const struct cancel_origin *origin) {
+    struct list *at = pool->jobs.next, *next;
+    for (; at != &pool->jobs; at = next) {
+        struct far_job *job = container_of(at, struct far_job, in_pool);
+        next = at->next; /* the job may be gone */
+        if (job->wait)
+            task_cancel(job->wait->task, origin, LUA_NOREF);
+        else if (job->watch.future)
+            future_cancel(job->watch.future, origin);
+    }
+}
+
+/* The wait goes on: no job is left to itself. */
+static bool close_cancel(lilac_wait *wait) {
+    cancel_jobs(pool_of(wait), task_pending_origin(wait->task));
+    return false;
+}
+
+/* [pool, error or nil]. A cancellation that came while it waited is raised in the end, unless there
+ * is an error already. */
+static int close_done(lua_State *L, lilac_wait *wait) {
+    static const lilac_op op = {.name = "pool:close",
+                                .cancel = close_cancel,
+                                .done = close_done,
+                                .describe = shutdown_describe};
+    struct pool *pool = check(L);
+    struct task *task = task_able_to_wait(L);
+    (void)wait;
+    if (!is_over(pool)) {
+        if (task->pending > 0) cancel_jobs(pool, task_pending_origin(task));
+        return waitq_park(L, &pool->shutters, &op);
+    }
+    task_was_deferred(task); /* forgotten: it is pending still */
+    return task->pending > 0 && lua_isnil(L, 2) ? task_raise_cancellation(L, task, 0) : 0;
+}
+
+/* Leaving it by an error cancels the jobs first. */
 static int pool_close(lua_State *L) {
     struct pool *pool = check(L);
-    bool is_failed = !lua_isnoneornil(L, 2);
     struct cancel_origin origin = cancel_origin_here(L, "the end of its ThreadPool's scope", 0);
-    lua_settop(L, 1);
+    lua_settop(L, 2);
     pool->shut = true;
-    if (is_failed) {
-        struct list *at = pool->jobs.next, *next;
-        for (; at != &pool->jobs; at = next) {
-            struct far_job *job = container_of(at, struct far_job, in_pool);
-            next = at->next; /* the job may be gone */
-            if (job->wait)
-                task_cancel(job->wait->task, &origin, LUA_NOREF);
-            else if (job->watch.future)
-                future_cancel(job->watch.future, &origin);
-        }
-    }
-    task_able_to_wait(L);
-    return shutdown_done(L, NULL);
+    if (!lua_isnil(L, 2)) cancel_jobs(pool, &origin);
+    return close_done(L, NULL);
 }
 
 static int pool_tostring(lua_State *L) {
