@@ -70,7 +70,8 @@ LILAC_API void lilac_checkpoint(lua_State *L);
 
 /* Parks the running task at `wait` until lilac_wake(wait), then runs op->done. Must be the last
  * act: `return lilac_park(L, wait, &op)`. `wait` NULL: the task's own place, for lilac_own_wait().
- */
+ * One that parks again, and was cancelled since it was woken, is not woken any more: its wait is
+ * undone and the cancellation raised at once. */
 LILAC_API int lilac_park(lua_State *L, lilac_wait *wait, const lilac_op *op);
 
 /* The running task's own place, for waits that need no block of their own. It is free whenever the

@@ -6,6 +6,7 @@ local folder = require "spec.support.folder"
 local raises = require "spec.support.raises"
 local run = require "spec.support.child"
 local settle = require "spec.support.settle"
+local woken = require "spec.support.woken"
 
 local LILAC = os.getenv "LILAC" or "build/lilac"
 
@@ -200,6 +201,19 @@ describe("File:read", function()
       assert.equal(42, ours:read "n")
       assert.equal(" end", ours:read "a")
     end
+  end)
+
+  it("is cancelled also when a part has come, which is kept", function()
+    local dir <close> = folder()
+    local ours <close> = file.open(fifo(dir), "r+")
+    local reader = settle.start(ours.read, ours)
+    os.execute(("printf part > %s"):format(dir / "fifo"))
+    woken(reader)
+    reader:cancel()
+    lilac.wait({ reader }, { timeout = 5 })
+    assert.is_true(reader:cancelled())
+    os.execute(("echo ' and rest' > %s"):format(dir / "fifo"))
+    assert.equal("part and rest", ours:read())
   end)
 
   it("gives each of several tasks whole lines, in the order of their coming", function()

@@ -203,7 +203,7 @@ static int join(lua_State *L, struct group *group, const lilac_op *op) {
         cancel_members(group, task_pending_origin(task));
     }
     if (list_empty(&group->members)) return op->done(L, &group->wait);
-    return lilac_park(L, &group->wait, op);
+    return task_park(L, &group->wait, op);
 }
 
 static void join_describe(lilac_wait *wait, char *text, size_t size) {

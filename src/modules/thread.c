@@ -371,7 +371,8 @@ static int shutdown_done(lua_State *L, lilac_wait *wait) {
                                 .cancel = waitq_cancel,
                                 .done = shutdown_done,
                                 .describe = shutdown_describe};
-    return waitq_park(L, &pool->shutters, &op);
+    waitq_append(&pool->shutters, lilac_own_wait(L));
+    return task_park(L, lilac_own_wait(L), &op);
 }
 
 /* pool:shutdown(): waits for the jobs, then for the threads. */
