@@ -132,6 +132,15 @@ describe("signal.wait", function()
     send "USR1"
   end)
 
+  it("keeps the program alive, also after one that was cancelled", function()
+    local child = run [[
+      local lilac = require "lilac"
+      pcall(lilac.timeout, 0.001, lilac.signal.wait, "USR1")
+      os.execute "(sleep 0.05; kill -USR1 $PPID) &"
+      print(lilac.signal.wait "USR1")]]
+    assert.equal("SIGUSR1\n", child.stdout, child.stderr)
+  end)
+
   it("names in a list of tasks what it waits for", function()
     local child = run [[
       local lilac = require "lilac"

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "../core/args.h"
+#include "../core/object.h"
 #include "../core/report.h"
 #include "../core/runtime.h"
 #include "../core/scope.h"
@@ -407,6 +408,7 @@ static void open_future(lua_State *L) {
     static const luaL_Reg methods[] = {
         {"set_result", m_set_result}, {"set_exception", m_set_exception}, {NULL, NULL}};
     luaL_newmetatable(L, "lilac.Future");
+    object_seal(L);
     lua_pushcfunction(L, future_tostring);
     lua_setfield(L, -2, "__tostring");
     luaL_newlib(L, future_methods);
@@ -425,6 +427,7 @@ static void open_task(lua_State *L) {
                                     {"__close", task_close},
                                     {NULL, NULL}};
     luaL_newmetatable(L, "lilac.Task");
+    object_seal(L);
     luaL_setfuncs(L, meta, 0);
     luaL_newlib(L, future_methods);
     luaL_setfuncs(L, methods, 0);
