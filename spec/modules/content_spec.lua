@@ -3,17 +3,12 @@ local content = require "lilac.content"
 local eventually = require "spec.support.eventually"
 local folder = require "spec.support.folder"
 local raises = require "spec.support.raises"
+local refused = require "spec.support.refused"
 local run = require "spec.support.child"
 local settle = require "spec.support.settle"
 local shim = require "spec.support.shim"
 
 local LILAC = os.getenv "LILAC" or "build/lilac"
-
-local function refused(pattern, fn, ...)
-  local ok, err = pcall(fn, ...)
-  assert.is_false(ok)
-  assert.matches(pattern, err)
-end
 
 local function shell(command, ...)
   local pipe <close> = assert(io.popen(command:format(...)))

@@ -4,18 +4,13 @@ local descriptors = require "spec.support.descriptors"
 local eventually = require "spec.support.eventually"
 local folder = require "spec.support.folder"
 local raises = require "spec.support.raises"
+local refused = require "spec.support.refused"
 local run = require "spec.support.child"
 local settle = require "spec.support.settle"
 local shim = require "spec.support.shim"
 local woken = require "spec.support.woken"
 
 local LILAC = os.getenv "LILAC" or "build/lilac"
-
-local function refused(pattern, fn, ...)
-  local ok, err = pcall(fn, ...)
-  assert.is_false(ok)
-  assert.matches(pattern, err)
-end
 
 --- A FIFO in a folder.
 local function fifo(dir)

@@ -1,5 +1,6 @@
 -- woken(task) → whether the task was caught between being woken and going on: what happens to it
--- now comes in between. Lets others run until then; with --shuffle it may be gone before it is seen.
+-- now comes in between. Lets others run until then; with --shuffle it may be gone before it is
+-- seen.
 
 local lilac = require "lilac"
 
