@@ -60,14 +60,14 @@ static int park_until(lua_State *L, struct task *task, uint64_t when_ns) {
     task->deadline = (struct deadline){.kind = DEADLINE_SLEEP};
     if (!clock_arm(&task->runtime->clock, &task->deadline, when_ns))
         return luaL_error(L, "sleep: not enough memory");
-    return lilac_park(L, &task->own, &op_sleep);
+    return task_park(L, &task->own, &op_sleep);
 }
 
 static int sleep_zero(lua_State *L) {
     lilac_checkpoint(L);
     struct task *task = runtime_of(L)->current;
     waitq_append(&task->runtime->ready, &task->own);
-    return lilac_park(L, &task->own, &op_yield);
+    return task_park(L, &task->own, &op_yield);
 }
 
 static int task_sleep(lua_State *L) {
