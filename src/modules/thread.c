@@ -371,14 +371,13 @@ static void shutdown_describe(lilac_wait *wait, char *text, size_t size) {
 }
 
 static int shutdown_done(lua_State *L, lilac_wait *wait) {
+    (void)wait;
     static const lilac_op op = {.name = "pool:shutdown",
                                 .cancel = waitq_cancel,
                                 .done = shutdown_done,
                                 .describe = shutdown_describe};
     struct pool *pool = check(L);
-    if (is_over(pool)) return 0;
-    if (wait) lilac_checkpoint(L);
-    return waitq_park(L, &pool->shutters, &op);
+    return is_over(pool) ? 0 : waitq_park(L, &pool->shutters, &op);
 }
 
 /* pool:shutdown(): waits for the jobs, then for the threads. */
@@ -422,7 +421,8 @@ static int close_done(lua_State *L, lilac_wait *wait) {
     (void)wait;
     if (!is_over(pool)) {
         if (task->pending > 0) cancel_jobs(pool, task_pending_origin(task));
-        return waitq_park(L, &pool->shutters, &op);
+        waitq_append(&pool->shutters, &task->own);
+        return task_park(L, &task->own, &op);
     }
     task_was_deferred(task); /* forgotten: it is pending still */
     return task->pending > 0 && lua_isnil(L, 2) ? task_raise_cancellation(L, task, 0) : 0;
