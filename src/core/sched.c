@@ -363,7 +363,10 @@ bool task_take_cancellation(lua_State *L, struct task *task) {
         return true;
     }
     if (request) {
-        lua_rawgeti(L, LUA_REGISTRYINDEX, request->message_ref);
+        if (request->message_ref == LUA_NOREF)
+            lua_pushnil(L);
+        else
+            lua_rawgeti(L, LUA_REGISTRYINDEX, request->message_ref);
         error_new_cancelled(L, task, NULL, &request->origin)->task_id = task->id;
         task_drop_request(task);
         return true;

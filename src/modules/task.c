@@ -288,12 +288,10 @@ static int task_tostring(lua_State *L) {
 
 /* Methods, and the field `name`. Upvalue 1: the table of methods. */
 static int task_index(lua_State *L) {
-    if (lua_type(L, 2) == LUA_TSTRING && strcmp(lua_tostring(L, 2), "name") == 0) {
-        push_name(L, check_task(L));
-        return 1;
-    }
     lua_pushvalue(L, 2);
-    lua_rawget(L, lua_upvalueindex(1));
+    if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNIL) return 1;
+    if (lua_type(L, 2) == LUA_TSTRING && strcmp(lua_tostring(L, 2), "name") == 0)
+        push_name(L, check_task(L));
     return 1;
 }
 
