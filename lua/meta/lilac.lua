@@ -146,7 +146,8 @@ function lilac.throw_into(co, err) end
 ---@param fn? fun(context: lilac.ExceptionContext) nil: the report again
 function lilac.set_exception_handler(fn) end
 
----Hands an error to that handler, or prints it: for code that calls others and must go on.
+---Hands an error to that handler, or prints it: for code that calls others and must go on. Without
+---a `traceback` that of the `task`, or else of the error object, is shown.
 ---@param context lilac.ExceptionContext
 function lilac.call_exception_handler(context) end
 
