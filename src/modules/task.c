@@ -413,6 +413,8 @@ static void open_future(lua_State *L) {
     static const luaL_Reg methods[] = {
         {"set_result", m_set_result}, {"set_exception", m_set_exception}, {NULL, NULL}};
     luaL_newmetatable(L, "lilac.Future");
+    lua_pushliteral(L, "Future");
+    lua_setfield(L, -2, "__name");
     lua_pushcfunction(L, future_tostring);
     lua_setfield(L, -2, "__tostring");
     luaL_newlib(L, future_methods);
@@ -431,6 +433,8 @@ static void open_task(lua_State *L) {
                                     {"__close", task_close},
                                     {NULL, NULL}};
     luaL_newmetatable(L, "lilac.Task");
+    lua_pushliteral(L, "Task");
+    lua_setfield(L, -2, "__name");
     luaL_setfuncs(L, meta, 0);
     luaL_newlib(L, future_methods);
     luaL_setfuncs(L, methods, 0);
