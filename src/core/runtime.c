@@ -80,6 +80,7 @@ static int runtime_gc(lua_State *L) {
         uv_close((uv_handle_t *)&runtime->timer, NULL);
         uv_close((uv_handle_t *)&runtime->wakeup, NULL);
         uv_run(&runtime->loop, UV_RUN_NOWAIT);
+        handle_free_all(runtime);
     }
     for (struct task *task = task_next(runtime, NULL); task; task = task_next(runtime, task))
         free(task->request);

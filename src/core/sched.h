@@ -162,6 +162,9 @@ int task_trampoline(lua_State *L);
 /* Runs a ready task until it parks or ends. Only the loop calls it. */
 void task_resume(struct task *task);
 
+/* Takes a string from the top of the stack: the name of the task (an object) at `index`. */
+void task_set_name(lua_State *L, int index);
+
 /* Pushes the object of a live task. */
 void task_push(lua_State *L, struct task *task);
 
@@ -179,6 +182,10 @@ void task_drop_request(struct task *task);
 /* A cancellation became pending: undoes the wait if the task is parked. For task_cancel and scopes.
  */
 void task_interrupt(struct task *task);
+
+/* As lilac_park, for what is to be waited for in any case: a cancellation that is pending already
+ * does not undo the wait. Right after lilac_checkpoint none is, and this is a little faster. */
+int task_park(lua_State *L, lilac_wait *wait, const lilac_op *op);
 
 /* Makes a parked task ready. */
 void task_wake(struct task *task);

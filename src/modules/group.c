@@ -149,6 +149,24 @@ static int group_cancel(lua_State *L) {
     return 0;
 }
 
+/* The group lets go of its children, who go on without it. */
+static void disband(struct group *group) {
+    struct list *link;
+    while ((link = list_shift(&group->members))) {
+        struct member *member = container_of(link, struct member, link);
+        future_unwatch(&member->watch);
+        free(member);
+    }
+}
+
+/* Left behind, in a generator or because nobody closes it. Whoever else closes it right now keeps
+ * it. */
+static void on_abandon(struct scope *scope) {
+    struct group *group = container_of(scope, struct group, scope);
+    lilac_wait *wait = &group->wait;
+    if (!lilac_waiting(wait) || wait->task == scope->task) disband(group);
+}
+
 /* ---- leaving --------------------------------------------------------------------------------- */
 
 /* Cancelled from outside while it waits for the children: they are cancelled, and waited for. */
@@ -223,7 +241,7 @@ static int join(lua_State *L, struct group *group, const lilac_op *op) {
         cancel_members(group, task_pending_origin(task));
     }
     if (list_empty(&group->members)) return op->done(L, &group->wait);
-    return lilac_park(L, &group->wait, op);
+    return task_park(L, &group->wait, op);
 }
 
 static void join_describe(lilac_wait *wait, char *text, size_t size) {
@@ -309,6 +327,7 @@ static int lilac_group(lua_State *L) {
     group->quiet = !lua_isnil(L, 1);
     group->origin = cancel_origin_here(L, "TaskGroup, as a task of it failed", 0);
     group->scope.origin = group->origin;
+    group->scope.on_abandon = on_abandon;
     scope_enter(L, &group->scope);
     if (!group->quiet) return 1;
     lua_insert(L, 1);
@@ -335,15 +354,9 @@ static int group_start(lua_State *L) {
     return lua_gettop(L);
 }
 
-/* Left behind by a generator, or at the end: the children go on without it. */
 static int group_gc(lua_State *L) {
     struct group *group = check_group(L, 1);
-    struct list *link;
-    while ((link = list_shift(&group->members))) {
-        struct member *member = container_of(link, struct member, link);
-        future_unwatch(&member->watch);
-        free(member);
-    }
+    disband(group);
     lilac_wake(&group->wait); /* nobody waits, unless it was called by hand */
     luaL_unref(L, LUA_REGISTRYINDEX, group->errors_ref);
     group->errors_ref = LUA_NOREF;

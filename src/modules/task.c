@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "../core/args.h"
+#include "../core/object.h"
 #include "../core/report.h"
 #include "../core/runtime.h"
 #include "../core/scope.h"
@@ -59,14 +60,14 @@ static int park_until(lua_State *L, struct task *task, uint64_t when_ns) {
     task->deadline = (struct deadline){.kind = DEADLINE_SLEEP};
     if (!clock_arm(&task->runtime->clock, &task->deadline, when_ns))
         return luaL_error(L, "sleep: not enough memory");
-    return lilac_park(L, &task->own, &op_sleep);
+    return task_park(L, &task->own, &op_sleep);
 }
 
 static int sleep_zero(lua_State *L) {
     lilac_checkpoint(L);
     struct task *task = runtime_of(L)->current;
     waitq_append(&task->runtime->ready, &task->own);
-    return lilac_park(L, &task->own, &op_yield);
+    return task_park(L, &task->own, &op_yield);
 }
 
 static int task_sleep(lua_State *L) {
@@ -297,17 +298,14 @@ static int task_index(lua_State *L) {
 }
 
 static int task_newindex(lua_State *L) {
-    struct task *task = check_task(L);
+    check_task(L);
     const char *key = luaL_checkstring(L, 2);
     if (strcmp(key, "name") != 0) return luaL_error(L, "a Task has no field '%s' to set", key);
     if (!lua_isstring(L, 3))
         return luaL_error(L, "the name of a Task is a string, not a %s value", luaL_typename(L, 3));
     lua_tostring(L, 3); /* a number becomes a string */
-    lua_rawgeti(L, LUA_REGISTRYINDEX, task->runtime->names_ref);
-    lua_pushvalue(L, 1);
-    lua_pushvalue(L, 3);
-    lua_rawset(L, -3);
-    task->has_name = true;
+    lua_settop(L, 3);
+    task_set_name(L, 1);
     return 0;
 }
 
@@ -371,7 +369,7 @@ static int set_exception_handler(lua_State *L) {
 }
 
 /* call_exception_handler{message=, exception=, traceback=, task=}: as asyncio's; prints by default.
- */
+ * Without a traceback, that of the error is taken; false: none. */
 static int call_exception_handler(lua_State *L) {
     luaL_checktype(L, 1, LUA_TTABLE);
     lua_settop(L, 1);
@@ -380,11 +378,11 @@ static int call_exception_handler(lua_State *L) {
         lua_getfield(L, 1, fields[i]);
     const char *message = lua_isstring(L, 2) ? lua_tostring(L, 2) : "an error";
     bool is_task = task_test(L, 5) != NULL;
-    if (!lua_isstring(L, 4) && is_task) {
+    if (lua_isnil(L, 4) && is_task) {
         report_push_traceback(L, 5);
         lua_replace(L, 4);
     }
-    if (!lua_isstring(L, 4) && error_test(L, 3)) {
+    if (lua_isnil(L, 4) && error_test(L, 3)) {
         error_push_field(L, 3, "traceback");
         lua_replace(L, 4);
     }
@@ -413,6 +411,7 @@ static void open_future(lua_State *L) {
     static const luaL_Reg methods[] = {
         {"set_result", m_set_result}, {"set_exception", m_set_exception}, {NULL, NULL}};
     luaL_newmetatable(L, "lilac.Future");
+    object_seal(L);
     lua_pushliteral(L, "Future");
     lua_setfield(L, -2, "__name");
     lua_pushcfunction(L, future_tostring);
@@ -433,6 +432,7 @@ static void open_task(lua_State *L) {
                                     {"__close", task_close},
                                     {NULL, NULL}};
     luaL_newmetatable(L, "lilac.Task");
+    object_seal(L);
     lua_pushliteral(L, "Task");
     lua_setfield(L, -2, "__name");
     luaL_setfuncs(L, meta, 0);
