@@ -138,7 +138,7 @@ function lilac.throw_into(co, err) end
 ---@class lilac.ExceptionContext
 ---@field message string what failed
 ---@field exception any the error
----@field traceback? string|false default that of the error; false: none
+---@field traceback? string|false default that of the task, or else of the error; false: none
 ---@field task lilac.Task?
 
 ---Has `fn(context)` called in place of the report on stderr, for tasks, callbacks and handlers
@@ -146,8 +146,7 @@ function lilac.throw_into(co, err) end
 ---@param fn? fun(context: lilac.ExceptionContext) nil: the report again
 function lilac.set_exception_handler(fn) end
 
----Hands an error to that handler, or prints it: for code that calls others and must go on. Without
----a `traceback` that of the `task`, or else of the error object, is shown.
+---Hands an error to that handler, or prints it: for code that calls others and must go on.
 ---@param context lilac.ExceptionContext
 function lilac.call_exception_handler(context) end
 
