@@ -410,6 +410,8 @@ static void open_future(lua_State *L) {
         {"set_result", m_set_result}, {"set_exception", m_set_exception}, {NULL, NULL}};
     luaL_newmetatable(L, "lilac.Future");
     object_seal(L);
+    lua_pushliteral(L, "Future");
+    lua_setfield(L, -2, "__name");
     lua_pushcfunction(L, future_tostring);
     lua_setfield(L, -2, "__tostring");
     luaL_newlib(L, future_methods);
@@ -429,6 +431,8 @@ static void open_task(lua_State *L) {
                                     {NULL, NULL}};
     luaL_newmetatable(L, "lilac.Task");
     object_seal(L);
+    lua_pushliteral(L, "Task");
+    lua_setfield(L, -2, "__name");
     luaL_setfuncs(L, meta, 0);
     luaL_newlib(L, future_methods);
     luaL_setfuncs(L, methods, 0);
