@@ -139,7 +139,9 @@ demo: build-deps
 
 # ---- tests ----------------------------------------------------------------------------------------
 
-# The specs run under the binary they test, and start others through $LILAC.
+# The specs run under the binary they test, and start others through $LILAC. No signal is ignored,
+# not even where make itself runs in the background.
+SPEC_ENV   = env --default-signal LILAC=$(abspath $(BIN))
 BUSTED_RUN = $(BIN) $(BUSTED) --ignore-lua $(BUSTED_FLAGS) $(SPEC)
 SEED      ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 
@@ -153,7 +155,7 @@ test: deps
 	@$(MAKE) --no-print-directory specs
 
 specs: all
-	LILAC=$(abspath $(BIN)) $(BUSTED_RUN)
+	$(SPEC_ENV) $(BUSTED_RUN)
 
 asan:
 	@$(MAKE) --no-print-directory FLAVOUR=asan specs asan-examples
@@ -166,6 +168,7 @@ asan-examples: all
 # Lua and libuv are not instrumented: what is watched is what lilac shares between threads.
 THREAD_SPECS := spec/modules/thread_spec.lua spec/modules/channel_spec.lua \
                 spec/modules/transfer_spec.lua spec/modules/dns_spec.lua \
+                spec/modules/signal_spec.lua \
                 spec/lua/thread_map_spec.lua spec/lua/workers_spec.lua
 
 tsan:
@@ -177,20 +180,20 @@ tsan:
 stress: seed := $(SEED)
 stress: all
 	@echo "stress: SEED=$(seed)"
-	LILAC_STRESS=1 LILAC_SHUFFLE=$(seed) LILAC=$(abspath $(BIN)) $(BUSTED_RUN) || \
+	$(SPEC_ENV) LILAC_STRESS=1 LILAC_SHUFFLE=$(seed) $(BUSTED_RUN) || \
 	    { echo "stress: failed with SEED=$(seed)"; exit 1; }
 
 # At full size: a GiB through streams of every kind, and 10,000 connections at once.
 load: SPEC = spec/modules/transports_spec.lua spec/core/faults_spec.lua
 load: all
-	ulimit -n $$(ulimit -Hn) && LILAC_LOAD=10000 LILAC=$(abspath $(BIN)) $(BUSTED_RUN)
+	ulimit -n $$(ulimit -Hn) && $(SPEC_ENV) LILAC_LOAD=10000 $(BUSTED_RUN)
 
 valgrind:
 	@$(MAKE) --no-print-directory FLAVOUR=debug valgrind-specs
 
 .PHONY: valgrind-specs
 valgrind-specs: all
-	LILAC=$(abspath $(BIN)) valgrind --quiet --leak-check=full --errors-for-leak-kinds=definite \
+	$(SPEC_ENV) valgrind --quiet --leak-check=full --errors-for-leak-kinds=definite \
 	    --error-exitcode=99 $(BUSTED_RUN)
 
 # ---- the house rules ------------------------------------------------------------------------------

@@ -70,7 +70,8 @@ LILAC_API void lilac_checkpoint(lua_State *L);
 
 /* Parks the running task at `wait` until lilac_wake(wait), then runs op->done. Must be the last
  * act: `return lilac_park(L, wait, &op)`. `wait` NULL: the task's own place, for lilac_own_wait().
- */
+ * One that parks again, and was cancelled since it was woken, is not woken any more: its wait is
+ * undone and the cancellation raised at once. */
 LILAC_API int lilac_park(lua_State *L, lilac_wait *wait, const lilac_op *op);
 
 /* The running task's own place, for waits that need no block of their own. It is free whenever the
@@ -103,7 +104,8 @@ LILAC_API int lilac_throw(lua_State *L, const char *class_name, const char *mess
 /* ---- handles: a box (userdata) that Lua sees, a block (malloc) that libuv sees ------------------
  *
  * The block begins with a lilac_handle, is on the runtime's list, and lives until libuv's close
- * callback. Explicit close, <close>, __gc and the shutdown all go through lilac_handle_close(). */
+ * callback at least, and while an open box points to it. Explicit close, <close>, __gc and the
+ * shutdown all go through lilac_handle_close(). */
 
 typedef struct lilac_handle lilac_handle;
 
@@ -114,7 +116,7 @@ typedef struct lilac_handle_type {
     /* Called once, when the handle starts to close: wakes whoever waits on it. Plain C. */
     void (*on_close)(lilac_handle *handle);
 
-    /* Called last, just before the block is freed: frees what it owns. May be NULL. */
+    /* Called last, when libuv is done with it: frees what it owns. May be NULL. */
     void (*on_free)(lilac_handle *handle);
 
     /* Asked after on_close: whether something must end before uv_close (what a Stream still has to
@@ -126,15 +128,16 @@ struct lilac_handle {
     lilac_handle *next, *prev; /* the runtime's list of blocks */
     const lilac_handle_type *type;
     uv_handle_t *uv; /* inside the block; NULL until lilac_handle_opened */
-    lilac_handle **box;
+    bool has_box;    /* which points here */
     bool closed;
+    bool ended; /* libuv is done with it */
 };
 
 /* Pushes a new box with its metatable (made by luaL_newmetatable(type->name), with __gc and __close
  * from lilac_handle_metatable) and returns its zeroed block. */
 LILAC_API void *lilac_handle_new(lua_State *L, const lilac_handle_type *type);
 
-/* Tells that `uv` (inside the block) was initialised on the loop: from now on the block is freed by
+/* Tells that `uv` (inside the block) was initialised on the loop: from now on the block ends in
  * the close callback of `uv`, before by __gc alone. */
 LILAC_API void lilac_handle_opened(lilac_handle *handle, uv_handle_t *uv);
 

@@ -50,24 +50,29 @@ local function has_vanished(err)
   return lilac.errors.is(err, "FileNotFoundError") or lilac.errors.is(err, "NotADirectoryError")
 end
 
--- ---- walk
--- ------------------------------------------------------------------------------------
+-- ---- walk ---------------------------------------------------------------------------------------
 
---- Whether an entry is a folder to go into.
-local function is_folder(path, kind, follow)
-  if kind ~= "link" or not follow then return kind == "directory" end
+local function id_of(stat) return stat.dev .. ":" .. stat.ino end
+
+--- Whether an entry is a folder to go into. `around`, where links are followed: the ids of the
+--- folders it is in; a link to one of them leads round in a circle.
+local function is_folder(path, kind, around)
+  if kind ~= "link" or not around then return kind == "directory" end
   local ok, stat = pcall(fs.stat, path)
-  return ok and stat.type == "directory"
+  return ok and stat.type == "directory" and not around[id_of(stat)]
 end
 
---- The names of the folders and of all others in a folder.
-local function list(folder, follow)
+--- The names of the folders and of all others in a folder, and what is `around` them.
+local function list(folder, around)
   local folders, others = {}, {}
+  if around then
+    around = setmetatable({ [id_of(fs.stat(folder))] = true }, { __index = around })
+  end
   for name, kind in fs.scandir(folder) do
-    local names = is_folder(join(folder, name), kind, follow) and folders or others
+    local names = is_folder(join(folder, name), kind, around) and folders or others
     names[#names + 1] = name
   end
-  return folders, others
+  return folders, others, around
 end
 
 ---@class lilac.WalkOptions
@@ -79,7 +84,8 @@ end
 --- the first list are not gone into. One that vanishes meanwhile is left out.
 ---
 --- Differs from Python's `os.walk`: other errors raise, unless there is an `onerror`; links to
---- folders are among the others, unless they are followed.
+--- folders are among the others, unless they are followed. Those that lead back to a folder above
+--- them never are.
 ---
 --- Raises: FileNotFoundError, NotADirectoryError, PermissionError and other OSErrors.
 ---@async
@@ -90,17 +96,19 @@ function fs.walk(path, options)
   check_path("walk", path)
   options = check_options("walk", options,
     { { "followlinks", "boolean" }, { "onerror", "function" } })
-  local ahead = { path } -- a stack
-  local last, inside -- what the loop has, and may change
+  local ahead = { { path = path, around = options.followlinks and {} } } -- a stack
+  local last, inside, within -- the loop has the first two, and may change the second
   return function()
-    for i = #(inside or {}), 1, -1 do ahead[#ahead + 1] = join(last, inside[i]) end
+    for i = #(inside or {}), 1, -1 do
+      ahead[#ahead + 1] = { path = join(last, inside[i]), around = within }
+    end
     inside = nil
     while #ahead > 0 do
-      local folder = ahead[#ahead]
-      local ok, folders, others = pcall(list, folder, options.followlinks)
+      local folder = ahead[#ahead].path
+      local ok, folders, others, around = pcall(list, folder, ahead[#ahead].around)
       ahead[#ahead] = nil -- only now: a cancelled one is listed again
       if ok then
-        last, inside = folder, folders
+        last, inside, within = folder, folders, around
         return folder, folders, others
       elseif options.onerror then
         options.onerror(folders)
@@ -111,8 +119,7 @@ function fs.walk(path, options)
   end
 end
 
--- ---- watch
--- -----------------------------------------------------------------------------------
+-- ---- watch --------------------------------------------------------------------------------------
 
 --- A Watcher of a folder and all the folders in it. libuv tells of one folder at a time.
 local Tree = { __name = "Watcher" }

@@ -25,9 +25,10 @@ function workers.number(value)
 end
 
 --- Has a job done in a thread of its own → ok, its error, the traceback of that.
-local function run_once(job, ...)
+local function run_once(name, job, ...)
   local pool <close> = lilac.ThreadPool(1)
   local task = pool:submit(job, ...)
+  task.name = name
   local ok, err = pcall(task.await, task)
   return ok, err, not ok and task:traceback() or nil
 end
@@ -38,7 +39,7 @@ local function keep(worker, job, ...)
   local pause, quick = FIRST_PAUSE, 0
   while true do
     local began = lilac.time()
-    local ok, err, traceback = run_once(job, ...)
+    local ok, err, traceback = run_once(worker.name, job, ...)
     if ok then return end
     if worker.over:is_set() or not worker.has_begun() then error(err, 0) end
     if lilac.time() - began >= SETTLED then pause, quick = FIRST_PAUSE, 0 end

@@ -3,10 +3,11 @@
 --- Signals. Names are "SIGHUP" or "HUP"; lilac returns "SIGHUP". Numbers are refused: they differ
 --- between systems.
 ---
---- While somebody listens for a signal, that replaces what the signal does by default (SIGINT and
---- SIGTERM: cancel main; SIGQUIT: print the tasks; most others: end the process); when the last
---- one has left, the default is back. All who listen are told. Signals that come faster than the
---- loop turns are told once, as the system does it.
+--- While somebody listens for a signal, that replaces what the signal does by default (SIGHUP,
+--- SIGINT and SIGTERM: cancel main; SIGQUIT: print the tasks; most others: end the process; none
+--- of it, but the list of tasks, if it was ignored when lilac was started). When the last one has
+--- left, the default is back. All who listen are told. Signals that come faster than the loop turns
+--- are told once, as the system does it.
 ---
 --- SIGKILL and SIGSTOP cannot be caught; SIGCHLD belongs to lilac, which reaps the children of
 --- `lilac.process`; SIGSEGV, SIGBUS, SIGFPE and SIGILL are refused, as the process is broken then.

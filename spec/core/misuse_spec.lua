@@ -299,3 +299,99 @@ describe("a finaliser", function()
       print "ok"]], { env = "LILAC_STRESS=" }) -- a full collection before every resume is too much
   end)
 end)
+
+-- One object of every kind, each with something in C that has still to do with it. Pushes them, and
+-- what makes them go on.
+local ZOO = [[
+  local fs, net, process, signal = lilac.fs, lilac.net, lilac.process, lilac.signal
+  local dir = fs.mkdtemp()
+  local server = net.listen("127.0.0.1", 0)
+
+  local function zoo()
+    local peer = net.connect("127.0.0.1", server.port)
+    local stream = server:accept()
+    local file = fs.open(dir .. "/file", "w")
+    local udp = net.udp { host = "127.0.0.1" }
+    local queue, future, group = lilac.Queue(), lilac.Future(), nil
+    lilac.create_task(function()
+      group = lilac.TaskGroup() -- which nobody closes
+      for _ = 1, 3 do group:create_task(lilac.sleep, 0.001) end
+    end):await()
+    local timeout = lilac.timeout(100)
+    getmetatable(timeout).__close(timeout)
+    file:write "text"
+    peer:write "text"
+    udp:send("text", "127.0.0.1", udp.port)
+    local objects = {
+      peer, stream, file, udp, queue, future, group, timeout, net.listen("127.0.0.1", 0),
+      fs.watch(dir), fs.scandir(dir), signal.iter "USR1", signal.handle("USR2", tostring),
+      process.spawn { "true" }._child, process.spawn { "sleep", 100, stdin = "pipe" }.stdin,
+      lilac.stdio.stdin, lilac.ThreadPool(1), lilac.Channel(1), lilac.Event(), lilac.Lock(),
+      lilac.Barrier(2), lilac.Semaphore(1), lilac.Condition(), lilac.ContextVar "x",
+      lilac.call_later(0.001, tostring, 1), lilac.errors.new("OSError", "oops"),
+      lilac.current_task(), lilac.create_task(queue.get, queue),
+      lilac.create_task(future.await, future),
+    }
+    lilac.sleep(0)
+    return objects, function()
+      queue:put "item"
+      future:set_result()
+    end
+  end
+
+  -- What C has still to do with those that are gone.
+  local function aftermath()
+    signal.raise "USR1"
+    signal.raise "USR2"
+    fs.write_file(dir .. "/other", "text")
+    for _ = 1, 20 do lilac.sleep(0.001) end
+  end
+]]
+
+describe("objects", function()
+  it("that are never finalised break nothing: they go at the end", function()
+    says("29\tfine\n", ZOO .. [[
+      local count = 0
+      local function strip_all() -- those that are there, and those that are made later
+        local objects, go_on = zoo()
+        for _, object in ipairs(objects) do
+          count = count + 1
+          getmetatable(object).__gc = nil
+        end
+        go_on()
+      end
+      local function forget()
+        local _, go_on = zoo()
+        go_on()
+      end
+      strip_all()
+      forget()
+      collectgarbage() collectgarbage()
+      aftermath()
+      fs.rmtree(dir)
+      print(count, "fine")]], { env = "LILAC_STRESS= ASAN_OPTIONS=$ASAN_OPTIONS:detect_leaks=0" })
+  end)
+
+  it("that are finalised by hand, in use, break nothing", function()
+    local ended = child(ZOO .. [[
+      local objects, go_on = zoo()
+      for _, object in ipairs(objects) do
+        local finalise = getmetatable(object).__gc
+        if finalise then
+          finalise(object)
+          finalise(object)
+        end
+        pcall(tostring, object)
+        pcall(object)
+      end
+      pcall(go_on)
+      objects = nil
+      for _, name in ipairs { "USR1", "USR2" } do signal.handle(name, tostring) end
+      collectgarbage() collectgarbage()
+      aftermath()
+      fs.rmtree(dir)
+      print "fine"]])
+    assert.equal("fine\n", ended.stdout)
+    assert.equal(0, ended.status, ended.stderr)
+  end)
+end)

@@ -1,6 +1,8 @@
--- SIGINT and SIGTERM: the first cancels main, so that clean-up runs; the second ends at once.
+-- SIGHUP, SIGINT and SIGTERM: the first cancels main, so that clean-up runs; a second one ends at
+-- once, unless it is SIGHUP. Those that were ignored from the beginning stay ignored.
 
 local lilac = require "lilac"
+local run = require "spec.support.child"
 local script = require "spec.support.script"
 
 local PRE = [[
@@ -27,7 +29,8 @@ local function signalled(source, ...)
   return (job:output():gsub("^ready\n", "")), job:errors(), status
 end
 
-local STATUS = { INT = 130, TERM = 143 }
+local STATUS = { HUP = 129, INT = 130, TERM = 143 }
+local SECOND = { HUP = "TERM", INT = "INT", TERM = "TERM" } -- what ends it at once then
 
 local WAITS = {
   ["sleeps"] = "print 'ready' lilac.sleep(99)",
@@ -52,6 +55,8 @@ local WAITS = {
 }
 
 for signal, status in pairs(STATUS) do
+  local second = SECOND[signal]
+
   describe("SIG" .. signal, function()
     for what, source in pairs(WAITS) do
       it("cancels a main that " .. what .. "; the process dies of it", function()
@@ -93,15 +98,15 @@ for signal, status in pairs(STATUS) do
     it("ends at once the second time, though clean-up waits", function()
       local output, _, got = signalled([[
         local _ <close> = setmetatable({}, { __close = function() lilac.sleep(99) end })
-        print 'ready' lilac.sleep(99)]], signal, signal)
+        print 'ready' lilac.sleep(99)]], signal, second)
       assert.equal("", output)
-      assert.equal(status, got)
+      assert.equal(STATUS[second], got)
     end)
 
     it("ends at once the second time, though C code computes", function()
       local _, _, got = signalled("print 'ready' string.find(string.rep('a', 3e5), '.*b')",
-        signal, signal)
-      assert.equal(status, got)
+        signal, second)
+      assert.equal(STATUS[second], got)
     end)
 
     it("lets the shutdown go on when main has ended, and then ends the process", function()
@@ -120,11 +125,47 @@ for signal, status in pairs(STATUS) do
     it("ends clean-up that computes when it comes a second time", function()
       local _, _, got = signalled([[
         local _ <close> = setmetatable({}, { __close = function() while true do end end })
-        print 'ready' lilac.sleep(99)]], signal, signal)
-      assert.equal(status, got)
+        print 'ready' lilac.sleep(99)]], signal, second)
+      assert.equal(STATUS[second], got)
+    end)
+
+    it("stays ignored where it was ignored when lilac began, until somebody listens", function()
+      local child = run(([[
+        local lilac, name = require "lilac", %q
+        local signal = lilac.signal
+        signal.raise(name)
+        lilac.sleep(0.001)
+        do
+          local _ <close> = signal.handle(name, print)
+          signal.raise(name)
+          lilac.sleep(0.01)
+        end
+        signal.raise(name)
+        lilac.sleep(0.001)
+        print "fine"]]):format(signal), { env = ("trap '' %s;"):format(signal) })
+      assert.equal("", child.stderr)
+      assert.equal(("SIG%s\nfine\n"):format(signal), child.stdout)
+      assert.equal(0, child.status)
     end)
   end)
 end
+
+describe("SIGHUP", function()
+  it("changes nothing the second time, as a terminal that goes away sends it more than once",
+    function()
+      local child = run [[
+        local lilac = require "lilac"
+        local _ <close> = setmetatable({}, { __close = function()
+          lilac.signal.raise "HUP"
+          lilac.sleep(0.001)
+          print "cleaned up"
+        end })
+        lilac.signal.raise "HUP"
+        lilac.sleep(99)]]
+      assert.equal("cleaned up\n", child.stdout)
+      assert.equal(129, child.status)
+    end)
+end)
 
 describe("a mixture of signals", function()
   it("ends the process by the second one", function()

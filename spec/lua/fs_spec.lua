@@ -64,6 +64,19 @@ describe("fs.walk", function()
     assert.equal(": 3", found["c/link/b"])
   end)
 
+  it("goes into no link to a folder it is in", function()
+    local dir <close> = tree()
+    os.execute(("cd %s; ln -s .. a/b/up; ln -s self c/self; ln -s ../.. c/d/top; ln -s ../c a/c")
+      :format(dir.path))
+    local found, count = collect(dir, { followlinks = true }), 0
+    for _ in pairs(found) do count = count + 1 end
+    assert.equal(": 3 up", found["a/b"])
+    assert.equal("d: link self", found["a/c"]) -- its link leads to a
+    assert.equal("d link: self", found.c)
+    assert.equal("b: 2 c", found["c/link"]) -- its link leads to c
+    assert.is_true(count < 12, count)
+  end)
+
   it("raises errors or hands them over, but for what vanishes meanwhile", function()
     raises("FileNotFoundError", fs.walk "/x/y")
     local seen = {}

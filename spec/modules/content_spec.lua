@@ -3,16 +3,12 @@ local content = require "lilac.content"
 local eventually = require "spec.support.eventually"
 local folder = require "spec.support.folder"
 local raises = require "spec.support.raises"
+local refused = require "spec.support.refused"
 local run = require "spec.support.child"
 local settle = require "spec.support.settle"
+local shim = require "spec.support.shim"
 
 local LILAC = os.getenv "LILAC" or "build/lilac"
-
-local function refused(pattern, fn, ...)
-  local ok, err = pcall(fn, ...)
-  assert.is_false(ok)
-  assert.matches(pattern, err)
-end
 
 local function shell(command, ...)
   local pipe <close> = assert(io.popen(command:format(...)))
@@ -187,32 +183,47 @@ describe("content.write_file", function()
     raises("NotADirectoryError", content.write_file, "/dev/null/x", "x")
   end)
 
-  it("leaves the old file and nothing else when the disk is full", function()
-    local dir <close> = folder()
-    if not os.execute(("mount -t tmpfs -o size=64k none %s 2>/dev/null"):format(dir.path)) then
-      return -- only root may mount
+  describe("leaves the old file and nothing else", function()
+    local NO_SPACE = "no space left on device (ENOSPC)"
+    for what, disk in pairs {
+      ["when the disk is full"] = { NO_SPACE, shim { SHIM_DISK = 0 } },
+      ["when the disk has room for a part"] = { NO_SPACE, shim { SHIM_DISK = 65536 } },
+      ["when the disk tells so at the very end"] = { NO_SPACE, shim { SHIM_SYNC = "fails" } },
+      ["where it may not grow so large"] = { "file too large (EFBIG)", "ulimit -f 20;" },
+    } do
+      it(what, function()
+        local dir <close> = folder()
+        local path = dir:write("file", "old")
+        local child = run(([[
+          local ok, err = pcall(require("lilac").fs.write_file, %q, ("x"):rep(100000))
+          print(ok, err.path, err.message)
+        ]]):format(path), { env = disk[2] })
+        assert.equal("", child.stderr)
+        assert.equal(("false\t%s\twrite_file %s: %s\n"):format(path, path, disk[1]), child.stdout)
+        assert.equal("old", dir:read "file")
+        assert.equal("file", dir:names())
+      end)
     end
-    local _ <close> = setmetatable({}, { __close = function()
-      os.execute("umount " .. dir.path)
-    end })
-    dir:write("file", "old")
-    local err = raises("OSError", content.write_file, dir / "file", ("x"):rep(100000))
-    assert.equal("ENOSPC", err.code)
-    assert.equal("old", dir:read "file")
-    assert.equal("file", dir:names())
   end)
 
-  it("leaves the old file and nothing else where it may not grow so large", function()
-    local dir <close> = folder()
-    dir:write("file", "old")
-    local child = run(([[
-      print(pcall(require("lilac").fs.write_file, %q, ("x"):rep(100000)))
-    ]]):format(dir / "file"), { env = "ulimit -f 20;" })
-    assert.equal(("false\tOSError: write_file %s: file too large (EFBIG)\n"):format(dir / "file"),
-      child.stdout)
-    assert.equal("old", dir:read "file")
-    assert.equal("file", dir:names())
-  end)
+  it("tells that the disk is full also where it makes a new file, appends or writes in place",
+    function()
+      local dir <close> = folder()
+      dir:write("file", "old")
+      local child = run(([[
+        local fs, dir = require "lilac".fs, %q
+        for name, options in pairs {
+          new = {}, file = { append = true }, made = { atomic = false },
+        } do
+          local ok, err = pcall(fs.write_file, dir .. "/" .. name, ("x"):rep(100), options)
+          print(ok, err.code, err.path == dir .. "/" .. name)
+        end
+      ]]):format(dir.path), { env = shim { SHIM_DISK = 50 } })
+      assert.equal("", child.stderr)
+      assert.equal(("false\tENOSPC\ttrue\n"):rep(3), child.stdout)
+      assert.equal("file made", dir:names())
+      assert.equal("old" .. ("x"):rep(47), dir:read "file")
+    end)
 
   it("leaves the old file and nothing else when it is cancelled", function()
     local dir <close> = folder()
@@ -297,6 +308,18 @@ describe("content.copyfile", function()
     assert.equal("ENOSPC", raises("OSError", content.copyfile, path, "/dev/full").code)
     assert.equal("fifo file", dir:names())
     assert.equal("text", dir:read "file")
+  end)
+
+  it("removes what it has made when the disk is full", function()
+    local dir <close> = folder()
+    local path = dir:write("file", ("x"):rep(100))
+    local child = run(([[
+      local ok, err = pcall(require("lilac").fs.copyfile, %q, %q)
+      print(ok, err.message)
+    ]]):format(path, dir / "to"), { env = shim { SHIM_DISK = 50 } })
+    assert.equal(("false\tcopyfile %s to %s: no space left on device (ENOSPC)\n"):format(path,
+      dir / "to"), child.stdout, child.stderr)
+    assert.equal("file", dir:names())
   end)
 
   it("removes what it has made when it is cancelled", function()

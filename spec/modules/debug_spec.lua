@@ -23,6 +23,60 @@ end
 
 local HERE = "debug_spec"
 
+describe("debug.setmetatable and debug.setuservalue", function()
+  it("leave lilac's objects as they are", function()
+    local stream <close> = lilac.testing.stream_pair()
+    for what, object in pairs {
+      ["a Task"] = lilac.current_task(), ["a Future"] = lilac.Future(),
+      ["an Event"] = lilac.Event(), ["a Queue"] = lilac.Queue(), ["a Stream"] = stream,
+      ["a Condition"] = lilac.Condition(), ["a ContextVar"] = lilac.ContextVar "x",
+    } do
+      local meta = debug.getmetatable(object)
+      assert.error_matches(function() debug.setmetatable(object, nil) end,
+        ("bad argument #1 to 'setmetatable' %%(%s keeps its metatable%%)"):format(what))
+      assert.equal(meta, debug.getmetatable(object))
+      local value = debug.getuservalue(object, 1)
+      assert.error_matches(function() debug.setuservalue(object, "x", 1) end,
+        ("bad argument #1 to 'setuservalue' %%(%s keeps its user values%%)"):format(what))
+      assert.equal(value, (debug.getuservalue(object, 1)))
+    end
+  end)
+
+  it("change others", function()
+    local file <close> = io.tmpfile()
+    local meta = debug.getmetatable(file)
+    assert.equal(file, debug.setmetatable(file, { __index = { x = 1 } }))
+    assert.equal(1, file.x)
+    debug.setmetatable(file, meta)
+    assert.is_nil(debug.setuservalue(file, 1))
+  end)
+end)
+
+describe("debug.setlocal", function()
+  it("leaves the arguments of a C function that waits", function()
+    local queue = lilac.Queue()
+    local task = settle.start(function() return queue:get() end)
+    local co
+    local inside = settle.start(function()
+      co = coroutine.create(function() return queue:get() end)
+      return select(2, coroutine.resume(co))
+    end)
+    assert.equal(queue, select(2, debug.getlocal(co, 0, 1)))
+    assert.is_nil(debug.setlocal(co, 0, 1, nil))
+    assert.equal(queue, select(2, debug.getlocal(co, 0, 1)))
+    queue:put(1)
+    queue:put(2)
+    assert.equal(1, task:await())
+    assert.equal(2, inside:await())
+  end)
+
+  it("sets the variables of a Lua function", function()
+    local x = 1
+    assert.equal("x", debug.setlocal(1, 1, 2))
+    assert.equal(2, x)
+  end)
+end)
+
 describe("debug.traceback of a coroutine", function()
   it("shows its functions and no more, from any level", function()
     local co = coroutine.create(depth)

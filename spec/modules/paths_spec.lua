@@ -3,13 +3,8 @@ local paths = require "lilac.paths"
 local eventually = require "spec.support.eventually"
 local folder = require "spec.support.folder"
 local raises = require "spec.support.raises"
+local refused = require "spec.support.refused"
 local settle = require "spec.support.settle"
-
-local function refused(pattern, fn, ...)
-  local ok, err = pcall(fn, ...)
-  assert.is_false(ok)
-  assert.matches(pattern, err)
-end
 
 local function is_root() return io.popen("id -u"):read "n" == 0 end
 

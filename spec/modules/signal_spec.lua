@@ -132,6 +132,15 @@ describe("signal.wait", function()
     send "USR1"
   end)
 
+  it("keeps the program alive, also after one that was cancelled", function()
+    local child = run [[
+      local lilac = require "lilac"
+      pcall(lilac.timeout, 0.001, lilac.signal.wait, "USR1")
+      os.execute "(sleep 0.05; kill -USR1 $PPID) &"
+      print(lilac.signal.wait "USR1")]]
+    assert.equal("SIGUSR1\n", child.stdout, child.stderr)
+  end)
+
   it("names in a list of tasks what it waits for", function()
     local child = run [[
       local lilac = require "lilac"
@@ -209,8 +218,8 @@ describe("signal.iter", function()
 end)
 
 describe("the default", function()
-  it("of SIGINT and SIGTERM is replaced while somebody listens, and comes back", function()
-    for _, name in ipairs { "INT", "TERM" } do
+  it("of SIGHUP, SIGINT and SIGTERM is replaced while somebody listens, and comes back", function()
+    for name, status in pairs { HUP = 129, INT = 130, TERM = 143 } do
       local child = run(([[
         local lilac, name = require "lilac", "%s"
         local handle = lilac.signal.handle(name, print)
@@ -224,20 +233,20 @@ describe("the default", function()
         lilac.sleep(1)]]):format(name))
       local one = ("SIG%s\n"):format(name)
       assert.equal(one:rep(5) .. "CancelledError: cancelled by SIG" .. name .. "\n", child.stdout)
-      assert.equal(name == "INT" and 130 or 143, child.status)
+      assert.equal(status, child.status)
     end
   end)
 
   it("of most signals is the end of the process, again after a wait", function()
     local child = run [[
       local lilac = require "lilac"
-      lilac.call_later(0.01, lilac.signal.raise, "HUP")
-      print(lilac.signal.wait "HUP")
+      lilac.call_later(0.01, lilac.signal.raise, "USR1")
+      print(lilac.signal.wait "USR1")
       io.stdout:flush()
-      lilac.signal.raise "HUP"
+      lilac.signal.raise "USR1"
       lilac.sleep(1)]]
-    assert.equal("SIGHUP\n", child.stdout)
-    assert.equal(129, child.status)
+    assert.equal("SIGUSR1\n", child.stdout)
+    assert.equal(128 + 10, child.status)
   end)
 
   it("takes a signal that came too late for a listener", function()

@@ -1,5 +1,6 @@
 local lilac = require "lilac"
 local raises = require "spec.support.raises"
+local refused = require "spec.support.refused"
 local run = require "spec.support.child"
 local settle = require "spec.support.settle"
 local shim = require "spec.support.shim"
@@ -27,12 +28,6 @@ local function drain(socket)
   local count = 0
   while lilac.move_on_after(0.05, socket.recv, socket) do count = count + 1 end
   return count
-end
-
-local function refused(pattern, fn, ...)
-  local ok, err = pcall(fn, ...)
-  assert.is_false(ok)
-  assert.matches(pattern, err)
 end
 
 describe("net.udp", function()

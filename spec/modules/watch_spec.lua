@@ -4,6 +4,7 @@ local folder = require "spec.support.folder"
 local raises = require "spec.support.raises"
 local run = require "spec.support.child"
 local settle = require "spec.support.settle"
+local woken = require "spec.support.woken"
 
 local function next_of(watcher)
   return lilac.timeout(10, function() return table.pack(watcher()) end)
@@ -74,6 +75,20 @@ describe("lilac.watch", function()
     assert.is_true(task:cancelled())
     dir:write("file", "")
     assert.same({ "rename", "file", n = 2 }, next_of(watcher))
+  end)
+
+  it("is cancelled also when another took what had woken it", function()
+    local dir <close> = folder()
+    local watcher <close> = watch(dir.path)
+    local reader = settle.start(watcher)
+    os.execute(("mkdir %s"):format(dir / "sub"))
+    if not woken(reader) then return reader:await() end -- shuffled tasks: it was faster
+    assert.same({ "rename", "sub", n = 2 }, next_of(watcher))
+    reader:cancel()
+    lilac.wait({ reader }, { timeout = 5 })
+    assert.is_true(reader:cancelled())
+    os.remove(dir / "sub")
+    assert.same({ "rename", "sub", n = 2 }, next_of(watcher))
   end)
 
   it("ends when another task closes it", function()

@@ -8,7 +8,8 @@
 --    job:output(), job:errors()
 --
 -- The process is that of the command's shell: `exec` makes it that of a program. Leaving the scope
--- kills it.
+-- kills it. It takes signals as one in the foreground does: what a shell runs in the background has
+-- SIGINT and SIGQUIT ignored.
 
 local lilac = require "lilac"
 
@@ -54,6 +55,12 @@ function Job:wait_for(pattern)
   end)
 end
 
+function Job:wait_for_errors(pattern)
+  return poll(self, ("'%s' in the errors"):format(pattern), function()
+    return self:errors():match(pattern)
+  end)
+end
+
 function Job:kill(signal)
   os.execute(("kill -%s %d 2>/dev/null"):format(signal, self.pid))
 end
@@ -70,8 +77,9 @@ end
 return function(command)
   local base = os.tmpname()
   local job = setmetatable({ command = command, base = base }, Job)
-  os.execute(([[( sh -c '%s' >%s.out 2>%s.err & echo $! >%s.pid; wait $!; echo $? >%s.status ) \
-    </dev/null >/dev/null 2>&1 &]]):format(command, base, base, base, base))
+  os.execute(([[( env --default-signal=INT,QUIT sh -c '%s' >%s.out 2>%s.err & echo $! >%s.pid
+    wait $!; echo $? >%s.status ) </dev/null >/dev/null 2>&1 &]]):format(command, base, base, base,
+    base))
   job.pid = poll(job, "the process", function() return number_in(base .. ".pid") end)
   return job
 end

@@ -1,21 +1,23 @@
-/* Put before the C library (LD_PRELOAD) by the specs, for what loopback does not do by itself: a
- * resolver that hangs, a kernel without room for a datagram. See shim.lua. */
+/* Put before the C library (LD_PRELOAD) by the specs, for what a machine does not do by itself: a
+ * resolver that hangs, a kernel without room for a datagram, a disk that is full. See shim.lua. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
+#include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* Appends a line to the file that $SHIM_LOG names. */
 static void log_line(const char *text) {
     const char *path = getenv("SHIM_LOG");
-    int fd = path ? open(path, O_WRONLY | O_CREAT | O_APPEND, 0600) : -1;
-    if (fd < 0) return;
-    if (write(fd, text, strlen(text)) < 0 || write(fd, "\n", 1) < 0) abort();
-    close(fd);
+    FILE *file = path ? fopen(path, "a") : NULL;
+    if (!file) return;
+    if (fprintf(file, "%s\n", text) < 0 || fclose(file) != 0) abort();
 }
 
 /* Names that begin with "hang" have the address 127.0.0.9, as soon as there is a file $SHIM_GATE. */
@@ -42,4 +44,56 @@ ssize_t sendto(int fd, const void *bytes, size_t size, int flags, const struct s
         return -1;
     }
     return next(fd, bytes, size, flags, to, to_size);
+}
+
+/* ---- a disk without room for files larger than $SHIM_DISK bytes ---------------------------------
+ */
+
+static bool is_file(int fd) {
+    struct stat found;
+    return fd > STDERR_FILENO && fstat(fd, &found) == 0 && S_ISREG(found.st_mode);
+}
+
+static off_t position(int fd) {
+    return lseek(fd, 0, fcntl(fd, F_GETFL) & O_APPEND ? SEEK_END : SEEK_CUR);
+}
+
+/* How many of the bytes there is room for; 0: none, and errno tells so. */
+static size_t fitting(int fd, size_t size, off_t at) {
+    const char *disk = getenv("SHIM_DISK");
+    if (!disk || !is_file(fd)) return size;
+    off_t room = strtol(disk, NULL, 10) - at;
+    if (room <= 0) errno = ENOSPC;
+    return room <= 0 ? 0 : (size_t)room < size ? (size_t)room : size;
+}
+
+ssize_t write(int fd, const void *bytes, size_t size) {
+    ssize_t (*next)(int, const void *, size_t);
+    *(void **)&next = dlsym(RTLD_NEXT, "write");
+    size_t fits = fitting(fd, size, position(fd));
+    return size > 0 && fits == 0 ? -1 : next(fd, bytes, fits);
+}
+
+ssize_t pwrite(int fd, const void *bytes, size_t size, off_t at) {
+    ssize_t (*next)(int, const void *, size_t, off_t);
+    *(void **)&next = dlsym(RTLD_NEXT, "pwrite");
+    size_t fits = fitting(fd, size, at);
+    return size > 0 && fits == 0 ? -1 : next(fd, bytes, fits, at);
+}
+
+ssize_t copy_file_range(int from, off64_t *from_at, int to, off64_t *to_at, size_t size,
+                        unsigned flags) {
+    ssize_t (*next)(int, off64_t *, int, off64_t *, size_t, unsigned);
+    *(void **)&next = dlsym(RTLD_NEXT, "copy_file_range");
+    size_t fits = fitting(to, size, to_at ? *to_at : position(to));
+    return size > 0 && fits == 0 ? -1 : next(from, from_at, to, to_at, fits, flags);
+}
+
+/* With $SHIM_SYNC the disk notices only when it is asked to keep the file. */
+int fsync(int fd) {
+    int (*next)(int);
+    *(void **)&next = dlsym(RTLD_NEXT, "fsync");
+    if (!getenv("SHIM_SYNC") || !is_file(fd)) return next(fd);
+    errno = ENOSPC;
+    return -1;
 }

@@ -5,7 +5,8 @@ local path
 
 local function build()
   path = os.tmpname()
-  assert(os.execute(("${CC:-cc} -shared -fPIC -o %s spec/support/shim.c -ldl"):format(path)))
+  assert(os.execute(("${CC:-cc} -D_GNU_SOURCE -shared -fPIC -o %s spec/support/shim.c -ldl")
+    :format(path)))
 end
 
 return function(variables)

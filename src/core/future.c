@@ -210,7 +210,7 @@ int future_join(lua_State *L, const lilac_op *op) {
     struct task *task = task_running(L);
     task->awaits = future;
     enlist(future, &task->own);
-    return lilac_park(L, &task->own, op);
+    return task_park(L, &task->own, op);
 }
 
 static int await_with(lua_State *L, const lilac_op *op) {

@@ -1,7 +1,8 @@
 /*
- * Handles: the box that Lua sees and the block that libuv sees. Each has a pointer to the other
- * while both live. The box dies by the garbage collector, the block in libuv's close callback, in
- * either order; a box whose block is gone counts as closed.
+ * Handles: the box that Lua sees and the block that libuv sees. The box points to the block, and
+ * nothing points to the box, which a script can keep from being finalised (its metatable is a table
+ * as any other): such a block is left to the end of the runtime. All others go when both libuv and
+ * the box have let go of them.
  */
 #include "handle.h"
 
@@ -9,13 +10,14 @@
 #include <string.h>
 
 #include "list.h"
+#include "object.h"
 #include "runtime.h"
 
 /* How long the shutdown waits for closed blocks that still have something to send. */
 enum { LINGER_MS = 1000 };
 
 struct box {
-    lilac_handle *handle; /* first: the block's `box` points at it */
+    lilac_handle *handle; /* NULL: let go of */
     const lilac_handle_type *type;
     const void *magic;
 };
@@ -42,13 +44,27 @@ static struct box *box_at(lua_State *L, int index) {
 static void handle_free(lilac_handle *handle) {
     handle->prev->next = handle->next;
     handle->next->prev = handle->prev;
-    if (handle->box) *handle->box = NULL;
-    if (handle->type->on_free) handle->type->on_free(handle);
     free(handle);
 }
 
+/* libuv is done with it, or has never heard of it. */
+static void handle_end(lilac_handle *handle) {
+    handle->ended = true;
+    if (handle->type->on_free) handle->type->on_free(handle);
+    if (!handle->has_box) handle_free(handle);
+}
+
+/* No box points to it any more. */
+static void handle_let_go(lilac_handle *handle) {
+    handle->has_box = false;
+    if (handle->ended)
+        handle_free(handle);
+    else if (!handle->uv)
+        handle_end(handle);
+}
+
 static void on_closed(uv_handle_t *uv) {
-    handle_free(uv->data);
+    handle_end(uv->data);
 }
 
 void lilac_handle_finish(lilac_handle *handle) {
@@ -77,7 +93,7 @@ void *lilac_handle_new(lua_State *L, const lilac_handle_type *type) {
     head->prev->next = handle;
     head->prev = handle;
     handle->type = type;
-    handle->box = &box->handle;
+    handle->has_box = true;
     box->handle = handle;
     return handle;
 }
@@ -99,30 +115,25 @@ void *lilac_handle_check(lua_State *L, int index, const lilac_handle_type *type,
     return handle;
 }
 
-static int box_gc(lua_State *L) {
-    struct box *box = box_at(L, 1);
-    lilac_handle *handle = box ? box->handle : NULL;
-    if (!handle) return 0;
-    box->handle = NULL;
-    handle->box = NULL;
-    lilac_handle_close(handle);
-    if (!handle->uv) handle_free(handle); /* libuv has never heard of it */
-    return 0;
-}
-
+/* Closes the block, and lets go of it: for Lua a closed one is as good as none. */
 static int box_close(lua_State *L) {
     struct box *box = box_at(L, 1);
     if (!box) return luaL_typeerror(L, 1, "open or closed handle");
-    if (box->handle) lilac_handle_close(box->handle);
+    lilac_handle *handle = box->handle;
+    if (!handle) return 0;
+    box->handle = NULL;
+    lilac_handle_close(handle);
+    handle_let_go(handle);
     return 0;
 }
 
 void lilac_handle_metatable(lua_State *L, const lilac_handle_type *type, const luaL_Reg *methods,
                             const luaL_Reg *meta) {
     if (luaL_newmetatable(L, type->name)) {
+        object_seal(L);
         lua_pushstring(L, short_name(type));
         lua_setfield(L, -2, "__name");
-        lua_pushcfunction(L, box_gc);
+        lua_pushcfunction(L, box_close);
         lua_setfield(L, -2, "__gc");
         lua_pushcfunction(L, box_close);
         lua_setfield(L, -2, "__close");
@@ -174,4 +185,12 @@ void handle_close_all(struct runtime *runtime) {
     if (is_lingering(head)) linger(&runtime->loop, head);
     for (handle = head->next; handle != head; handle = handle->next)
         lilac_handle_finish(handle);
+}
+
+void handle_free_all(struct runtime *runtime) {
+    lilac_handle *head = &runtime->handles, *handle = head->next, *next;
+    for (; handle != head; handle = next) {
+        next = handle->next;
+        handle_let_go(handle);
+    }
 }

@@ -13,4 +13,8 @@ struct runtime;
  * that follow. */
 void handle_close_all(struct runtime *runtime);
 
+/* Frees the blocks that are left when the loop has run dry: those whose boxes were never finalised.
+ * At the very end, when no script runs any more. */
+void handle_free_all(struct runtime *runtime);
+
 #endif

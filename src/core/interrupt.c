@@ -19,8 +19,8 @@
 #define TICK_NS     10000000 /* a task that computes is looked at so often, while watched */
 #define TICK_SIGNAL (SIGRTMIN + 7)
 
-static const int end_signals[] = {SIGINT, SIGTERM, SIGPIPE};
-static const char *const end_names[] = {"SIGINT", "SIGTERM", "SIGPIPE"};
+static const int end_signals[] = {SIGHUP, SIGINT, SIGTERM, SIGPIPE};
+static const char *const end_names[] = {"SIGHUP", "SIGINT", "SIGTERM", "SIGPIPE"};
 #define END_SIGNALS (sizeof end_signals / sizeof *end_signals)
 
 static struct runtime *volatile signal_owner;
@@ -211,7 +211,7 @@ static void end_by(struct runtime *runtime, int signo) {
  * program ends then, as any filter. All other broken pipes are errors of those who write. */
 static bool is_end_of_stdout(struct interrupt *interrupt) {
     struct pollfd out = {.fd = STDOUT_FILENO};
-    if (interrupt->stdout_broken || interrupt->old_end[2].sa_handler == SIG_IGN) return false;
+    if (interrupt->stdout_broken) return false;
     interrupt->stdout_broken = poll(&out, 1, 0) > 0 && (out.revents & POLLERR);
     return interrupt->stdout_broken;
 }
@@ -225,6 +225,8 @@ static void on_end_signal(int signo) {
         /* it arrives there */
     } else if (signo == SIGPIPE) {
         if (runtime && is_end_of_stdout(&runtime->interrupt)) end_by(runtime, signo);
+    } else if (signo == SIGHUP && runtime && runtime->interrupt.signals > 0) {
+        /* no sign of impatience: a terminal that goes away sends it more than once */
     } else if (!runtime || runtime->interrupt.signals++ > 0) {
         if (before_death) before_death();
         signal(signo, SIG_DFL);
@@ -314,8 +316,12 @@ void interrupt_open(struct runtime *runtime) {
     action = (struct sigaction){.sa_flags = SA_RESTART, .sa_handler = on_dump_signal};
     sigaction(SIGQUIT, &action, &interrupt->old_quit);
     action.sa_handler = on_end_signal;
-    for (size_t i = 0; i < END_SIGNALS; i++)
-        sigaction(end_signals[i], &action, &interrupt->old_end[i]);
+    for (size_t i = 0; i < END_SIGNALS; i++) {
+        /* What whoever started us has ignored (nohup; a shell, for what it runs in the background)
+         * is none of our business. */
+        sigaction(end_signals[i], NULL, &interrupt->old_end[i]);
+        if (interrupt->old_end[i].sa_handler != SIG_IGN) sigaction(end_signals[i], &action, NULL);
+    }
 }
 
 void interrupt_close(struct runtime *runtime) {

@@ -1,7 +1,8 @@
 /*
- * Stopping what runs: SIGINT and SIGTERM, and code that computes without awaiting. A signal handler
- * on the loop's own thread plants a one-shot debug hook in the Lua state that is executing; the
- * hook runs at a clean Lua instruction, where it may raise. Not armed, all of this costs nothing.
+ * Stopping what runs: SIGINT and its like, and code that computes without awaiting. A signal
+ * handler on the loop's own thread plants a one-shot debug hook in the Lua state that is executing;
+ * the hook runs at a clean Lua instruction, where it may raise. Not armed, all of this costs
+ * nothing.
  */
 #ifndef LILAC_INTERRUPT_H
 #define LILAC_INTERRUPT_H

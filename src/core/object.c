@@ -2,9 +2,37 @@
 
 #include <string.h>
 
+static const char sealed_key; /* the set of sealed metatables, in the registry */
+
+void object_seal(lua_State *L) {
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &sealed_key) == LUA_TNIL) {
+        lua_pop(L, 1);
+        lua_newtable(L);
+        lua_pushvalue(L, -1);
+        lua_rawsetp(L, LUA_REGISTRYINDEX, &sealed_key);
+    }
+    lua_pushvalue(L, -2);
+    lua_pushboolean(L, 1);
+    lua_rawset(L, -3);
+    lua_pop(L, 1);
+}
+
+bool object_is_sealed(lua_State *L, int index) {
+    if (lua_type(L, index) != LUA_TUSERDATA || !lua_getmetatable(L, index)) return false;
+    bool is_sealed = false;
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &sealed_key) == LUA_TTABLE) {
+        lua_pushvalue(L, -2);
+        is_sealed = lua_rawget(L, -2) != LUA_TNIL;
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 2);
+    return is_sealed;
+}
+
 void object_class(lua_State *L, const char *class_name, const luaL_Reg *methods,
                   const luaL_Reg *meta) {
     luaL_newmetatable(L, class_name);
+    object_seal(L);
     lua_pushstring(L, strchr(class_name, '.') + 1);
     lua_setfield(L, -2, "__name");
     if (meta) luaL_setfuncs(L, meta, 0);

@@ -8,6 +8,7 @@
 
 #include <lauxlib.h>
 #include <lua.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 /* Several classes may share one type: BoundedSemaphore is a Semaphore with another metatable. */
@@ -20,6 +21,13 @@ struct object_type {
  * and metamethods (may be NULL). Leaves nothing on the stack. */
 void object_class(lua_State *L, const char *class_name, const luaL_Reg *methods,
                   const luaL_Reg *meta);
+
+/* Says of the metatable on top of the stack that its objects keep it, and their uservalues, which
+ * may be all that keeps alive what C points at: the functions of `debug` refuse to change them. */
+void object_seal(lua_State *L);
+
+/* Whether the value at `index` is such an object. */
+bool object_is_sealed(lua_State *L, int index);
 
 /* Pushes a new object, zeroed but for its type. */
 void *object_new(lua_State *L, const struct object_type *type, const char *class_name,

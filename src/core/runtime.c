@@ -13,7 +13,7 @@
 #include "scope.h"
 
 #define CACHE_LINE       64
-#define THREAD_LINES     4 /* a lua_State */
+#define THREAD_LINES     4       /* a lua_State */
 #define RESUMES_PER_POLL 64      /* I/O is looked at after so many resumes … */
 #define RESUMES_PER_LOOK 8       /* … or when, at one of these looks at a cheap clock, */
 #define POLL_NS          4000000 /* so much time has passed */
@@ -80,6 +80,7 @@ static int runtime_gc(lua_State *L) {
         uv_close((uv_handle_t *)&runtime->timer, NULL);
         uv_close((uv_handle_t *)&runtime->wakeup, NULL);
         uv_run(&runtime->loop, UV_RUN_NOWAIT);
+        handle_free_all(runtime);
     }
     for (struct task *task = task_next(runtime, NULL); task; task = task_next(runtime, task))
         free(task->request);

@@ -39,7 +39,7 @@ struct nesting {
 
 /* See interrupt.c. What signal handlers touch is volatile. */
 struct interrupt {
-    volatile sig_atomic_t signal;  /* SIGINT or SIGTERM has arrived and is to be taken */
+    volatile sig_atomic_t signal;  /* SIGHUP, SIGINT, … has arrived and is to be taken */
     volatile sig_atomic_t signals; /* so many have: the second one ends the process */
     volatile sig_atomic_t dump;    /* SIGQUIT has arrived */
     atomic_bool poked;             /* another thread has written: look at once */
@@ -54,7 +54,7 @@ struct interrupt {
     lua_State *volatile planted_in;  /* where the hook is planted, and what it stands in for */
     lua_Hook hook;
     int hook_mask, hook_count;
-    struct sigaction old_quit, old_end[3];
+    struct sigaction old_quit, old_end[4];
 };
 
 struct runtime {

@@ -189,14 +189,36 @@ static int parked_done(lua_State *L, int status, lua_KContext context) {
     return task->op->done(L, (lilac_wait *)context);
 }
 
-int lilac_park(lua_State *L, lilac_wait *wait, const lilac_op *op) {
+static inline struct task *park_at(lua_State *L, lilac_wait *wait, const lilac_op *op) {
     struct task *task = slot_of(L);
-    if (!wait) wait = &task->own;
     wait->task = task;
     task->parked_on = wait;
     task->parked_in = L;
     task->op = op;
     task->deferred = false;
+    return task;
+}
+
+int task_park(lua_State *L, lilac_wait *wait, const lilac_op *op) {
+    park_at(L, wait, op);
+    return lua_yieldk(L, 0, (lua_KContext)wait, parked_done);
+}
+
+/* It was cancelled after it was woken, and before it came to park again. */
+static int park_cancelled(lua_State *L, struct task *task, lilac_wait *wait) {
+    const lilac_op *op = task->op;
+    bool undone = !op->cancel || op->cancel(wait);
+    task->deferred = !undone;
+    if (undone) task_wake(task);
+    if (task->parked_on) return lua_yieldk(L, 0, (lua_KContext)wait, parked_done);
+    waitq_unlink(&task->own); /* woken, while it runs */
+    return undone ? task_raise_cancellation(L, task, 0) : op->done(L, wait);
+}
+
+int lilac_park(lua_State *L, lilac_wait *wait, const lilac_op *op) {
+    if (!wait) wait = lilac_own_wait(L);
+    struct task *task = park_at(L, wait, op);
+    if (task->pending > 0) return park_cancelled(L, task, wait);
     return lua_yieldk(L, 0, (lua_KContext)wait, parked_done);
 }
 

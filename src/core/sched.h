@@ -183,6 +183,10 @@ void task_drop_request(struct task *task);
  */
 void task_interrupt(struct task *task);
 
+/* As lilac_park, for what is to be waited for in any case: a cancellation that is pending already
+ * does not undo the wait. Right after lilac_checkpoint none is, and this is a little faster. */
+int task_park(lua_State *L, lilac_wait *wait, const lilac_op *op);
+
 /* Makes a parked task ready. */
 void task_wake(struct task *task);
 

@@ -85,8 +85,10 @@ bool scope_has_deadline(const struct task *task) {
 }
 
 void scope_leave_all(struct task *task) {
-    while (task->scope)
+    while (task->scope) {
+        if (task->scope->on_abandon) task->scope->on_abandon(task->scope);
         scope_exit(task->runtime->L, task->scope);
+    }
 }
 
 void scope_on_deadline(struct deadline *deadline) {

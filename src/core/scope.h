@@ -19,6 +19,10 @@ struct scope {
     bool interrupt : 1;        /* also stops code that computes without awaiting */
     const struct error *error; /* that one, known by its address; never followed */
     struct cancel_origin origin;
+
+    /* Called when its task has ended in it, before it is left: its object may go from then on.
+     * Plain C; NULL: nothing to do. */
+    void (*on_abandon)(struct scope *scope);
 };
 
 /* Enters the running task into a zeroed scope whose origin is set. The object that holds it is on

@@ -426,8 +426,12 @@ static int child_gc(lua_State *L) {
 }
 
 static int child_tostring(lua_State *L) {
-    const struct child *child = child_check(L);
-    lua_pushfstring(L, child->has_ended ? "%d, ended" : "%d", (int)child->pid);
+    struct child_box *box = object_check(L, 1, &child_type);
+    const struct child *child = box->child;
+    if (child)
+        lua_pushfstring(L, child->has_ended ? "%d, ended" : "%d", (int)child->pid);
+    else
+        lua_pushliteral(L, "closed");
     return object_tostring(L);
 }
 

@@ -1,13 +1,16 @@
 /*
  * debug.*: the stock functions, but the trampoline under the body of every coroutine and task is
  * not there, and the traceback of a coroutine that died of an error is that of its last moment.
+ * What lilac's objects and the C functions that wait keep alive cannot be taken from them.
  */
 #include <limits.h>
 #include <lualib.h>
 #include <string.h>
 
+#include "../core/object.h"
 #include "builtin.h"
 #include "coroutine.h"
+#include "path.h"
 
 /* How many levels luaL_traceback shows before and after those it skips. */
 enum { FIRST_LEVELS = 10, LAST_LEVELS = 11 };
@@ -38,7 +41,8 @@ static lua_State *thread_argument(lua_State *L, int *arg) {
 /* ---- levels ---------------------------------------------------------------------------------- */
 
 /* The same in all states, each of which sets them. */
-static _Atomic(lua_CFunction) stock_getinfo, stock_getlocal, stock_setlocal;
+static _Atomic(lua_CFunction) stock_getinfo, stock_getlocal, stock_setlocal, stock_setmetatable,
+    stock_setuservalue;
 
 /* Calls a stock function in this very frame, so that levels are counted as they are there; the
  * level of the trampoline becomes one that does not exist. */
@@ -61,8 +65,33 @@ static int debug_getlocal(lua_State *L) {
     return call_stock(L, stock_getlocal);
 }
 
+/* A C function has no variables, and what it has on its stack stays. */
 static int debug_setlocal(lua_State *L) {
-    return call_stock(L, stock_setlocal);
+    int arg;
+    lua_Debug ar;
+    lua_State *co = thread_argument(L, &arg);
+    int level = (int)lua_tointeger(L, arg);
+    bool is_there = lua_getstack(co, level, &ar) && !is_trampoline(co, level);
+    if (!is_there || !lua_getinfo(co, "S", &ar) || *ar.what != 'C')
+        return call_stock(L, stock_setlocal);
+    luaL_pushfail(L);
+    return 1;
+}
+
+/* ---- objects --------------------------------------------------------------------------------- */
+
+static int change_object(lua_State *L, lua_CFunction stock, const char *what) {
+    if (!object_is_sealed(L, 1)) return stock(L);
+    path_push_what(L, 1);
+    return luaL_argerror(L, 1, lua_pushfstring(L, "%s keeps its %s", lua_tostring(L, -1), what));
+}
+
+static int debug_setmetatable(lua_State *L) {
+    return change_object(L, stock_setmetatable, "metatable");
+}
+
+static int debug_setuservalue(lua_State *L) {
+    return change_object(L, stock_setuservalue, "user values");
 }
 
 /* ---- traceback ------------------------------------------------------------------------------- */
@@ -175,6 +204,8 @@ int luaopen_lilac_debug(lua_State *L) {
     stock_getinfo = replace(L, "getinfo", debug_getinfo);
     stock_getlocal = replace(L, "getlocal", debug_getlocal);
     stock_setlocal = replace(L, "setlocal", debug_setlocal);
+    stock_setmetatable = replace(L, "setmetatable", debug_setmetatable);
+    stock_setuservalue = replace(L, "setuservalue", debug_setuservalue);
     lua_newtable(L);
     return 1;
 }

@@ -280,10 +280,8 @@ static const struct file_op read_op = {FILE_OP("read", read_go)};
 
 /* The way of most reads: one line, which is there. Pushes it, and needs no turn. False, and nothing
  * done, when there is more to it. */
-static bool take_line(lua_State *L, struct file *file) {
-    size_t count;
-    if (lua_gettop(L) != 2 || file->taken || file->received.size == 0) return false;
-    enum format format = format_at(L, 2, &count);
+static bool take_line(lua_State *L, struct file *file, enum format format) {
+    if (file->taken || file->received.size == 0) return false;
     if (format != FORMAT_LINE && format != FORMAT_LINE_KEPT) return false;
     const char *bytes = buffer_bytes(&file->received);
     const char *newline = memchr(bytes, '\n', file->received.size);
@@ -296,10 +294,10 @@ static bool take_line(lua_State *L, struct file *file) {
     return true;
 }
 
-/* [file, formats…], which have been checked */
-static int read_begin(lua_State *L, struct file *file) {
-    lilac_checkpoint(L);
-    return take_line(L, file) ? 1 : file_begin(L, file, &read_op);
+/* The format at 2 where it is the only one; otherwise one that is no line. */
+static enum format only_format(lua_State *L) {
+    size_t count;
+    return lua_gettop(L) == 2 ? format_at(L, 2, &count) : FORMAT_ALL;
 }
 
 int file_read(lua_State *L) {
@@ -310,17 +308,24 @@ int file_read(lua_State *L) {
         return lilac_throw(L, "InvalidStateError", "read %s: the File was opened for writing",
                            file->path);
     }
-    return read_begin(L, file);
+    lilac_checkpoint(L);
+    return take_line(L, file, only_format(L)) ? 1 : file_begin(L, file, &read_op);
 }
 
-/* Its upvalues: their number, the file, the formats. */
+/* The upvalues of lines_next. After the file come the formats. */
+enum { LINES_FORMAT = 1, LINES_COUNT, LINES_FILE };
+
+/* A line that is there costs little more than its string. */
 static int lines_next(lua_State *L) {
-    int count = (int)lua_tointeger(L, lua_upvalueindex(1));
+    struct file *file = lilac_handle_check(L, lua_upvalueindex(LINES_FILE), &file_type, "read");
+    lilac_checkpoint(L);
+    if (take_line(L, file, (enum format)lua_tointeger(L, lua_upvalueindex(LINES_FORMAT)))) return 1;
+    int count = (int)lua_tointeger(L, lua_upvalueindex(LINES_COUNT));
     luaL_checkstack(L, count, "too many arguments");
     lua_settop(L, 0);
-    for (int i = 1; i <= count; i++)
-        lua_pushvalue(L, lua_upvalueindex(1 + i));
-    return read_begin(L, file_check(L, "read"));
+    for (int i = 0; i < count; i++)
+        lua_pushvalue(L, lua_upvalueindex(LINES_FILE + i));
+    return file_begin(L, file, &read_op);
 }
 
 int file_lines(lua_State *L) {
@@ -332,8 +337,10 @@ int file_lines(lua_State *L) {
     if (!file->readable)
         return lilac_throw(L, "InvalidStateError", "lines %s: the File was opened for writing",
                            file->path);
-    lua_pushinteger(L, count);
+    lua_pushinteger(L, only_format(L));
     lua_insert(L, 1);
-    lua_pushcclosure(L, lines_next, count + 1);
+    lua_pushinteger(L, count);
+    lua_insert(L, 2);
+    lua_pushcclosure(L, lines_next, count + 2);
     return 1;
 }

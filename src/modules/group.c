@@ -56,26 +56,29 @@ static void abort_group(struct group *group) {
     if (!group->closing) scope_cancel(&group->scope);
 }
 
-enum { FAILED_TASK = 0 }; /* in the table of errors: the task whose error is the first */
+/* In the table of errors, beside them: the task whose error is the first, and the set of all. */
+enum { FAILED_TASK = 0, SEEN = -1 };
 
 /* Keeps the error on top of the stack, once. Pops it. */
 static void add_error(lua_State *L, struct group *group) {
     if (group->errors_ref == LUA_NOREF) {
         lua_newtable(L);
+        lua_newtable(L);
+        lua_rawseti(L, -2, SEEN);
         group->errors_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     }
+    int error = lua_gettop(L), errors = error + 1, seen = error + 2;
     lua_rawgeti(L, LUA_REGISTRYINDEX, group->errors_ref);
-    bool known = false;
-    for (int i = 1; i <= group->errors && !known; i++) {
-        lua_rawgeti(L, -1, i);
-        known = lua_rawequal(L, -1, -3);
-        lua_pop(L, 1);
+    lua_rawgeti(L, errors, SEEN);
+    lua_pushvalue(L, error);
+    if (lua_rawget(L, seen) == LUA_TNIL) {
+        lua_pushvalue(L, error);
+        lua_rawseti(L, errors, ++group->errors);
+        lua_pushvalue(L, error);
+        lua_pushboolean(L, 1);
+        if (lua_rawequal(L, error, error)) lua_rawset(L, seen); /* NaN is no key */
     }
-    if (!known) {
-        lua_pushvalue(L, -2);
-        lua_rawseti(L, -2, ++group->errors);
-    }
-    lua_pop(L, 2);
+    lua_settop(L, error - 1);
 }
 
 /* Keeps the failed task on top of the stack, for its traceback, beside the only error so far. Pops
@@ -94,7 +97,7 @@ static void keep_failed(lua_State *L, struct group *group) {
  * to tell it to. Tasks end in the scheduler, where Lua may be used. */
 static void take_failure(struct group *group, struct task *task) {
     lua_State *L = task->runtime->L;
-    luaL_checkstack(L, 6, "TaskGroup");
+    luaL_checkstack(L, 8, "TaskGroup");
     task_push(L, task);
     if (!group->scope.task && !group->closing) {
         report_failure(L, -1);
@@ -120,7 +123,7 @@ static void on_child_ended(struct watch *watch, struct future *child) {
  * not failed by coming too late. */
 static int group_create_task(lua_State *L) {
     struct group *group = check_group(L, 1);
-    args_callable(L, 2);
+    args_body(L, 2);
     struct task *creator = task_running(L);
     if (group->aborted && !group->closed && creator && creator->pending > 0)
         return task_raise_cancellation(L, creator, 0);
@@ -146,6 +149,24 @@ static int group_cancel(lua_State *L) {
     return 0;
 }
 
+/* The group lets go of its children, who go on without it. */
+static void disband(struct group *group) {
+    struct list *link;
+    while ((link = list_shift(&group->members))) {
+        struct member *member = container_of(link, struct member, link);
+        future_unwatch(&member->watch);
+        free(member);
+    }
+}
+
+/* Left behind, in a generator or because nobody closes it. Whoever else closes it right now keeps
+ * it. */
+static void on_abandon(struct scope *scope) {
+    struct group *group = container_of(scope, struct group, scope);
+    lilac_wait *wait = &group->wait;
+    if (!lilac_waiting(wait) || wait->task == scope->task) disband(group);
+}
+
 /* ---- leaving --------------------------------------------------------------------------------- */
 
 /* Cancelled from outside while it waits for the children: they are cancelled, and waited for. */
@@ -164,8 +185,10 @@ static void push_errors(lua_State *L, struct group *group) {
         lua_remove(L, -2);
         return;
     }
-    lua_pushnil(L);
-    lua_rawseti(L, -2, FAILED_TASK);
+    for (int place = SEEN; place <= FAILED_TASK; place++) {
+        lua_pushnil(L);
+        lua_rawseti(L, -2, place);
+    }
     lua_pushfstring(L, "%d tasks of a group failed", group->errors);
     error_new(L, "ExceptionGroup");
     lua_insert(L, -2);
@@ -215,7 +238,7 @@ static int join(lua_State *L, struct group *group, const lilac_op *op) {
         cancel_members(group, task_pending_origin(task));
     }
     if (list_empty(&group->members)) return op->done(L, &group->wait);
-    return lilac_park(L, &group->wait, op);
+    return task_park(L, &group->wait, op);
 }
 
 static void join_describe(lilac_wait *wait, char *text, size_t size) {
@@ -301,6 +324,7 @@ static int lilac_group(lua_State *L) {
     group->quiet = !lua_isnil(L, 1);
     group->origin = cancel_origin_here(L, "TaskGroup, as a task of it failed", 0);
     group->scope.origin = group->origin;
+    group->scope.on_abandon = on_abandon;
     scope_enter(L, &group->scope);
     if (!group->quiet) return 1;
     lua_insert(L, 1);
@@ -327,15 +351,9 @@ static int group_start(lua_State *L) {
     return lua_gettop(L);
 }
 
-/* Left behind by a generator, or at the end: the children go on without it. */
 static int group_gc(lua_State *L) {
     struct group *group = check_group(L, 1);
-    struct list *link;
-    while ((link = list_shift(&group->members))) {
-        struct member *member = container_of(link, struct member, link);
-        future_unwatch(&member->watch);
-        free(member);
-    }
+    disband(group);
     lilac_wake(&group->wait); /* nobody waits, unless it was called by hand */
     luaL_unref(L, LUA_REGISTRYINDEX, group->errors_ref);
     group->errors_ref = LUA_NOREF;

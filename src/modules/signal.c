@@ -44,24 +44,18 @@ static struct {
     struct sigaction before[SIGNALS];
 } desk = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-/* A function that stands for one signal, or an iterator over several. */
+/* A function that stands for one signal, or an iterator over several. libuv knows nothing of it. */
 struct listener {
-    const struct object_type *type;
-    struct station *station; /* NULL: closed */
+    lilac_handle handle; /* first */
+    struct station *station;
     struct list link;
     uint32_t wanted, arrived;  /* bits by number */
     struct callback *callback; /* NULL: an iterator */
     lilac_wait waiter;
 };
 
-static const struct object_type listener_type = {"signal handle or iterator",
-                                                 sizeof(struct listener)};
 /* Their addresses are keys of the registry: the station, and the open handlers by address. */
 static const char station_key, handlers_key;
-
-static struct listener *listener_check(lua_State *L) {
-    return object_check(L, 1, &listener_type);
-}
 
 /* ---- stations -------------------------------------------------------------------------------- */
 
@@ -137,13 +131,13 @@ static void stop_listening(struct station *here, int signo) {
     if (atomic_fetch_and(&here->arrived, ~bit) & bit) kill(getpid(), signo);
 }
 
-/* Plain C; a callback is cancelled by who can. Twice is fine. */
-static void listener_leave(struct listener *listener) {
+/* A callback is cancelled by who can. */
+static void listener_on_close(lilac_handle *handle) {
+    struct listener *listener = (struct listener *)handle;
     struct station *here = listener->station;
     if (!here) return;
     if (listener->callback) station_release(here);
     waiter_wake(listener);
-    listener->station = NULL;
     list_unlink(&listener->link);
     pthread_mutex_lock(&desk.lock);
     for (int signo = 1; signo < SIGNALS; signo++)
@@ -152,10 +146,15 @@ static void listener_leave(struct listener *listener) {
     pthread_mutex_unlock(&desk.lock);
 }
 
+static const lilac_handle_type handler_type = {
+    .name = "lilac.SignalHandle", .size = sizeof(struct listener), .on_close = listener_on_close};
+static const lilac_handle_type iterator_type = {
+    .name = "lilac.SignalIterator", .size = sizeof(struct listener), .on_close = listener_on_close};
+
 static void station_on_close(lilac_handle *handle) {
     struct station *here = (struct station *)handle;
     while (!list_empty(&here->listeners))
-        listener_leave(container_of(here->listeners.next, struct listener, link));
+        lilac_handle_close(&container_of(here->listeners.next, struct listener, link)->handle);
     remove_station(here);
 }
 
@@ -247,13 +246,12 @@ static int signal_handle(lua_State *L) {
     int signo = check_catchable(L, 1);
     args_callable(L, 2);
     struct station *here = station_open(L, "signal.handle");
-    struct listener *listener = object_new(L, &listener_type, "lilac.SignalHandle", 1);
-    list_init(&listener->link);
+    struct listener *listener = lilac_handle_new(L, &handler_type);
     lua_replace(L, 1);
     lua_settop(L, 2);
     lua_pushstring(L, signame_text(signo));
     struct callback *callback = callback_standing(L, 2);
-    lua_setiuservalue(L, 1, 1);
+    lua_settop(L, 1);
     set_anchored(L, true);
     listener->callback = callback;
     listener_join(listener, here, 1u << signo);
@@ -261,17 +259,13 @@ static int signal_handle(lua_State *L) {
     return 1;
 }
 
-static int listener_close(lua_State *L) {
-    struct listener *listener = listener_check(L);
-    listener_leave(listener);
-    if (!listener->callback) return 0;
+/* handle:close() */
+static int handler_close(lua_State *L) {
+    struct listener *listener = lilac_handle_test(L, 1, &handler_type);
+    if (!listener) return 0;
+    lilac_handle_close(&listener->handle);
     callback_cancel(L, listener->callback);
     set_anchored(L, false);
-    return 0;
-}
-
-static int listener_gc(lua_State *L) {
-    listener_leave(listener_check(L));
     return 0;
 }
 
@@ -316,8 +310,7 @@ static struct listener *listener_new(lua_State *L, const char *op) {
     uint32_t wanted = check_names(L);
     struct station *here = station_open(L, op);
     lua_settop(L, 0);
-    struct listener *listener = object_new(L, &listener_type, "lilac.SignalIterator", 0);
-    list_init(&listener->link);
+    struct listener *listener = lilac_handle_new(L, &iterator_type);
     listener_join(listener, here, wanted);
     return listener;
 }
@@ -329,7 +322,9 @@ static bool next_cancel(lilac_wait *wait) {
 
 /* A signal, or the end: the iterator was closed. */
 static int next_done(lua_State *L, lilac_wait *wait) {
-    lua_pushstring(L, listener_take(listener_of(wait)));
+    struct listener *listener = lilac_handle_test(L, 1, &iterator_type);
+    (void)wait;
+    lua_pushstring(L, listener ? listener_take(listener) : NULL);
     return 1;
 }
 
@@ -338,10 +333,10 @@ static const lilac_op next_op = {
 
 /* iterator() → name; nil when it is closed */
 static int iterator_next(lua_State *L) {
-    struct listener *listener = listener_check(L);
+    struct listener *listener = lilac_handle_test(L, 1, &iterator_type);
     lilac_checkpoint(L);
-    lilac_refuse_second(L, &listener->waiter, "signal iterator");
-    if (listener->arrived || !listener->station) return next_done(L, &listener->waiter);
+    if (listener) lilac_refuse_second(L, &listener->waiter, "signal iterator");
+    if (!listener || listener->arrived) return next_done(L, NULL);
     return listener_park(L, listener, &next_op);
 }
 
@@ -355,15 +350,15 @@ static int signal_iter(lua_State *L) {
 }
 
 static bool wait_cancel(lilac_wait *wait) {
-    struct listener *listener = listener_of(wait);
-    station_release(listener->station);
-    listener_leave(listener);
+    lilac_handle_close(&listener_of(wait)->handle);
     return true;
 }
 
 static int wait_done(lua_State *L, lilac_wait *wait) {
-    listener_leave(listener_of(wait));
-    return next_done(L, wait);
+    struct listener *listener = lilac_handle_test(L, 1, &iterator_type);
+    next_done(L, wait);
+    if (listener) lilac_handle_close(&listener->handle);
+    return 1;
 }
 
 static const lilac_op wait_op = {
@@ -392,32 +387,37 @@ static int signal_kill(lua_State *L) {
     return lilac_raise(L, uv_translate_sys_error(errno), "kill %d", (int)pid);
 }
 
-static int listener_tostring(lua_State *L) {
-    struct listener *listener = listener_check(L);
-    char text[120];
-    listener_text(listener, text, sizeof text);
-    lua_pushstring(L, listener->station ? text : "closed");
+/* ---- names ----------------------------------------------------------------------------------- */
+
+static int listener_tostring(lua_State *L, const lilac_handle_type *type) {
+    struct listener *listener = lilac_handle_test(L, 1, type);
+    char text[120] = "closed";
+    if (listener) listener_text(listener, text, sizeof text);
+    lua_pushstring(L, text);
     return object_tostring(L);
 }
 
+static int handler_tostring(lua_State *L) {
+    return listener_tostring(L, &handler_type);
+}
+
+static int iterator_tostring(lua_State *L) {
+    return listener_tostring(L, &iterator_type);
+}
+
 int luaopen_lilac_signal(lua_State *L) {
-    static const luaL_Reg methods[] = {{"close", listener_close}, {NULL, NULL}};
-    static const luaL_Reg handle_meta[] = {{"__close", listener_close},
-                                           {"__gc", listener_gc},
-                                           {"__tostring", listener_tostring},
-                                           {NULL, NULL}};
-    static const luaL_Reg iterator_meta[] = {{"__call", iterator_next},
-                                             {"__close", listener_close},
-                                             {"__gc", listener_gc},
-                                             {"__tostring", listener_tostring},
-                                             {NULL, NULL}};
+    static const luaL_Reg handler_methods[] = {{"close", handler_close}, {NULL, NULL}};
+    static const luaL_Reg handler_meta[] = {
+        {"__close", handler_close}, {"__tostring", handler_tostring}, {NULL, NULL}};
+    static const luaL_Reg iterator_meta[] = {
+        {"__call", iterator_next}, {"__tostring", iterator_tostring}, {NULL, NULL}};
     static const luaL_Reg functions[] = {{"handle", signal_handle}, {"wait", signal_wait},
                                          {"iter", signal_iter},     {"raise", signal_raise},
                                          {"kill", signal_kill},     {NULL, NULL}};
     lilac_check_version(L);
     lilac_handle_metatable(L, &station_type, NULL, NULL);
-    object_class(L, "lilac.SignalHandle", methods, handle_meta);
-    object_class(L, "lilac.SignalIterator", methods, iterator_meta);
+    lilac_handle_metatable(L, &handler_type, handler_methods, handler_meta);
+    lilac_handle_metatable(L, &iterator_type, NULL, iterator_meta);
     lua_newtable(L);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &handlers_key);
     luaL_newlib(L, functions);

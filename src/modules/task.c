@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "../core/args.h"
+#include "../core/object.h"
 #include "../core/report.h"
 #include "../core/runtime.h"
 #include "../core/scope.h"
@@ -59,14 +60,14 @@ static int park_until(lua_State *L, struct task *task, uint64_t when_ns) {
     task->deadline = (struct deadline){.kind = DEADLINE_SLEEP};
     if (!clock_arm(&task->runtime->clock, &task->deadline, when_ns))
         return luaL_error(L, "sleep: not enough memory");
-    return lilac_park(L, &task->own, &op_sleep);
+    return task_park(L, &task->own, &op_sleep);
 }
 
 static int sleep_zero(lua_State *L) {
     lilac_checkpoint(L);
     struct task *task = runtime_of(L)->current;
     waitq_append(&task->runtime->ready, &task->own);
-    return lilac_park(L, &task->own, &op_yield);
+    return task_park(L, &task->own, &op_yield);
 }
 
 static int task_sleep(lua_State *L) {
@@ -218,7 +219,7 @@ static int future_tostring(lua_State *L) {
 /* ---- tasks ----------------------------------------------------------------------------------- */
 
 static int create_task(lua_State *L) {
-    args_callable(L, 1);
+    args_body(L, 1);
     task_create(L, lua_gettop(L) - 1);
     return 1;
 }
@@ -410,6 +411,7 @@ static void open_future(lua_State *L) {
     static const luaL_Reg methods[] = {
         {"set_result", m_set_result}, {"set_exception", m_set_exception}, {NULL, NULL}};
     luaL_newmetatable(L, "lilac.Future");
+    object_seal(L);
     lua_pushcfunction(L, future_tostring);
     lua_setfield(L, -2, "__tostring");
     luaL_newlib(L, future_methods);
@@ -428,6 +430,7 @@ static void open_task(lua_State *L) {
                                     {"__close", task_close},
                                     {NULL, NULL}};
     luaL_newmetatable(L, "lilac.Task");
+    object_seal(L);
     luaL_setfuncs(L, meta, 0);
     luaL_newlib(L, future_methods);
     luaL_setfuncs(L, methods, 0);

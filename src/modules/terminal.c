@@ -21,9 +21,9 @@ static struct {
     struct termios found;
 } terminals[3];
 
-/* Those that would end the process at once, besides SIGINT and SIGTERM. */
-static const int deadly[] = {SIGHUP,  SIGILL,  SIGTRAP, SIGABRT, SIGBUS,    SIGFPE,  SIGUSR1,
-                             SIGSEGV, SIGUSR2, SIGALRM, SIGXCPU, SIGVTALRM, SIGPROF, SIGSYS};
+/* Those that would end the process at once, besides the ones that cancel main. */
+static const int deadly[] = {SIGILL,  SIGTRAP, SIGABRT, SIGBUS,    SIGFPE,  SIGUSR1, SIGSEGV,
+                             SIGUSR2, SIGALRM, SIGXCPU, SIGVTALRM, SIGPROF, SIGSYS};
 
 /* Also called by signal handlers. In the background the system would stop us by SIGTTOU. */
 void terminal_restore(int fd) {
