@@ -54,6 +54,11 @@ for _, path in ipairs { "README.md", "docs/guide.md" } do
   end)
 end
 
+local function texts(paths)
+  local pipe <close> = io.popen("cat " .. paths)
+  return pipe:read "a"
+end
+
 describe("docs/reference.md", function()
   local lilac = require "lilac"
   local file = assert(io.open "docs/reference.md")
@@ -62,7 +67,7 @@ describe("docs/reference.md", function()
 
   local function names(object)
     for name in pairs(object) do
-      local known = text:find("[`:. ]" .. name .. "[(`.]")
+      local known = text:find("[`:. ]" .. name .. "[({`.]")
       assert.truthy(known, "not in the reference: " .. name)
     end
   end
@@ -76,17 +81,42 @@ describe("docs/reference.md", function()
     names(lilac.errors)
   end)
 
+  it("names every function of the stubs, each of which is there", function()
+    local stubs, found = texts "lua/meta/*.lua", 0
+    for module, name in stubs:gmatch "\nfunction ([%l_]+)%.([%w_]+)%(" do
+      found = found + 1
+      local owner = module == "lilac" and lilac or lilac[module]
+      assert.is_function(owner[name], module .. "." .. name)
+    end
+    assert.is_true(found > 50)
+  end)
+
+  it("names every function of every module, which is described in a stub or its source", function()
+    local sources = texts "lua/meta/*.lua lua/lilac/*.lua"
+    for _, module in ipairs { "dns", "errors", "fs", "net", "pipe", "process", "signal", "testing",
+      "tls" } do
+      names(lilac[module])
+      for name, value in pairs(lilac[module]) do
+        local full = module .. "." .. name
+        local described = sources:find("function " .. full .. "(", 1, true)
+          or sources:find("\n" .. full .. " = ", 1, true) -- that of another module
+        if type(value) == "function" then assert.truthy(described, full) end
+      end
+    end
+  end)
+
   it("names every method", function()
     local listener <close> = lilac.net.listen("127.0.0.1", 0)
     local stream <close> = lilac.net.connect("127.0.0.1", listener.port)
     local socket <close> = lilac.net.udp()
+    local pool <close> = lilac.ThreadPool(1)
     local timer <close> = lilac.timeout(nil)
     local group <close> = lilac.TaskGroup()
     local handle = lilac.call_soon(function() end)
     names(select(2, debug.getupvalue(getmetatable(socket).__index, 1)))
-    for _, object in ipairs { listener, stream, timer, group, handle, lilac.Future(), lilac.Event(),
-      lilac.Lock(), lilac.Semaphore(), lilac.Condition(), lilac.Barrier(1), lilac.Queue(),
-      lilac.ContextVar "x" } do
+    for _, object in ipairs { listener, stream, pool, timer, group, handle, lilac.Future(),
+      lilac.Event(), lilac.Lock(), lilac.Semaphore(), lilac.Condition(), lilac.Barrier(1),
+      lilac.Queue(), lilac.Channel(), lilac.ContextVar "x" } do
       local index = getmetatable(object).__index
       if type(index) == "table" then names(index) end
     end

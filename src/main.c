@@ -369,6 +369,7 @@ static int run(lua_State *L) {
 static int run_in_new_state(struct command *command, int *signal) {
     lua_State *L = state_open(0);
     int status = FAILED;
+    bool is_lost = false;
     if (L == NULL) {
         complain("not enough memory");
         return status;
@@ -380,8 +381,9 @@ static int run_in_new_state(struct command *command, int *signal) {
         *signal = runtime_exit_signal(L);
     } else {
         complain("%s", luaL_tolstring(L, -1, NULL));
+        is_lost = runtime_give_up(L);
     }
-    state_close(L);
+    if (!is_lost) state_close(L);
     return status == DONE && command->unloadable ? FAILED : status;
 }
 

@@ -264,7 +264,9 @@ end
 ---
 --- With `workers` it serves on so many loops, each in a thread of its own, which share the port
 --- (SO_REUSEPORT). The handler travels there with its upvalues, as with `to_thread`: each worker
---- has copies. A worker that fails is reported and started again.
+--- has copies. A worker that fails is reported and started again, after a pause that doubles; when
+--- that comes to nothing five times in a row, the server is closed, and `wait_closed` and the end
+--- of its scope raise the error.
 ---
 --- Raises: DNSError; AddressInUseError, PermissionError and other children of OSError.
 ---@async

@@ -31,24 +31,24 @@ local function run_once(job, ...)
   return ok, err, not ok and task:traceback() or nil
 end
 
---- Runs a worker until it returns. Its error is raised when it fails too quickly too often, or
---- when `is_over()`.
-local function keep(name, is_over, job, ...)
+--- Runs a worker until it returns, and again when it fails, until the Event `worker.over`. Its
+--- error is raised when that comes too quickly too often, when it is over, or before has_begun().
+local function keep(worker, job, ...)
   local pause, quick = FIRST_PAUSE, 0
   while true do
     local began = lilac.time()
     local ok, err, traceback = run_once(job, ...)
     if ok then return end
-    if is_over() then error(err, 0) end
+    if worker.over:is_set() or not worker.has_begun() then error(err, 0) end
     if lilac.time() - began >= SETTLED then pause, quick = FIRST_PAUSE, 0 end
     quick = quick + 1
     if quick == QUICK_ENDS then error(err, 0) end
     lilac.call_exception_handler {
-      message = ("%s failed, and is started again in %g s"):format(name, pause),
+      message = ("%s failed, and is started again in %g s"):format(worker.name, pause),
       exception = err,
       traceback = traceback,
     }
-    lilac.sleep(pause)
+    if lilac.move_on_after(pause, worker.over.wait, worker.over) then return end
     pause = math.min(2 * pause, LAST_PAUSE)
   end
 end
@@ -62,13 +62,19 @@ local function program(number, count, start, command)
   return start(command)
 end
 
---- The main program of `lilac --workers`. `start(command)` is a function of the interpreter.
+--- The main program of `lilac --workers`. `start(command)` is a function of the interpreter. When
+--- one worker has come to its end, none is started again: they end together.
 function workers.main(count, start, command)
   local group <close> = lilac.TaskGroup()
-  local function is_over() return false end
+  local over = lilac.Event()
+  local function has_begun() return true end
   for i = 1, count do
-    local name = "worker " .. i
-    group:create_task(keep, name, is_over, program, i, count, start, command).name = name
+    local worker = { name = "worker " .. i, over = over, has_begun = has_begun }
+    local task = group:create_task(function()
+      keep(worker, program, i, count, start, command)
+      over:set()
+    end)
+    task.name = worker.name
   end
 end
 
@@ -102,19 +108,23 @@ end
 
 --- Starts a worker and waits until it listens; raises when it cannot.
 local function start_worker(self, host, handler, options)
-  local control, ready, is_listening = lilac.Channel(), lilac.Channel(), false
-  local name = ("worker %d of the server"):format(#self._tasks + 1)
-  local function is_over() return self._closed:is_set() or not is_listening end
-  local at = { host = host, port = self.port, options = options }
-  local task = lilac.create_task(keep, name, is_over, serve, at, handler, control, ready)
-  task.name = name
+  local control, ready = lilac.Channel(), lilac.Channel()
   local listens <close> = lilac.create_task(ready.get, ready)
-  lilac.wait({ listens, task }, { return_when = "FIRST_COMPLETED" })
-  if task:done() then return task:await() end
-  self.port, is_listening = listens:result(), true
-  at.port = self.port -- where it is to listen again
+  local worker = {
+    name = ("worker %d of the server"):format(#self._tasks + 1),
+    over = self._closed,
+    has_begun = function() return listens:done() end,
+  }
+  local at = { host = host, port = self.port, options = options }
+  local task = lilac.create_task(keep, worker, serve, at, handler, control, ready)
+  task.name = worker.name
+  task:add_done_callback(self._over)
   table.insert(self._tasks, task)
   table.insert(self._controls, control)
+  lilac.wait({ listens, task }, { return_when = "FIRST_COMPLETED" })
+  if not listens:done() then task:await() end
+  self.port = listens:result()
+  at.port = self.port -- where it is to listen again
 end
 
 local function tell_all(self, method)
@@ -137,6 +147,7 @@ function Server:wait_closed()
   check_self(self, "wait_closed")
   self._closed:wait()
   lilac.wait(self._tasks)
+  for _, task in ipairs(self._tasks) do task:await() end
 end
 
 function Server:serve_forever()
@@ -173,6 +184,7 @@ function workers.serve(count, host, port, handler, options)
     _controls = {},
     _closed = lilac.Event(),
   }, Server)
+  self._over = function() self:close() end -- one was given up: wait_closed tells why
   local most = options.max_connections
   local shared = { reuse_port = true, max_connections = most and math.ceil(most / count) }
   for option, value in pairs(options) do
@@ -183,6 +195,7 @@ function workers.serve(count, host, port, handler, options)
   end)
   if ok then return self end
   for _, task in ipairs(self._tasks) do task:cancel() end
+  for _, task in ipairs(self._tasks) do lilac.wait { task } end
   error(err, 0)
 end
 

@@ -42,7 +42,8 @@ local errors = {}
 ---| "InterruptedError"
 ---| "ProcessLookupError"
 
----An error. `tostring(err)` is "<name>: <message>". Fields may be added.
+---An error. `tostring(err)` is "<name>: <message>", and so it is in `"it failed: " .. err`. Fields
+---may be added.
 ---
 ---In asyncio a `CancelledError` is a BaseException, so that `except Exception` lets it pass. In
 ---lilac `pcall`, `xpcall` and `coroutine.resume` let the running task's own pass; `lilac.pcall`

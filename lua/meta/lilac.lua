@@ -150,6 +150,10 @@ function lilac.set_exception_handler(fn) end
 ---@param context lilac.ExceptionContext
 function lilac.call_exception_handler(context) end
 
+---Prints all tasks that have not ended on stderr: what each waits for, and where. So does SIGQUIT,
+---Ctrl-\ at a terminal. (asyncio has no such function.)
+function lilac.dump() end
+
 ---Switches the debug mode of `--debug` on or off.
 ---@param on boolean
 function lilac.set_debug(on) end

@@ -11,7 +11,8 @@
 ---
 --- SIGKILL and SIGSTOP cannot be caught; SIGCHLD belongs to lilac, which reaps the children of
 --- `lilac.process`; SIGSEGV, SIGBUS, SIGFPE and SIGILL are refused, as the process is broken then.
---- Only the lilac of the main thread has signals.
+---
+--- Threads may listen, too: a signal is told to all who listen, in whichever thread.
 ---
 --- Who listens counts as I/O: with a handler, or a task that waits, there is no deadlock.
 local signal = {}
@@ -32,8 +33,6 @@ function SignalIterator:close() end
 --- Calls `fn(name)` soon after each such signal, as a callback: it must not await, but may create a
 --- task. The handle need not be kept: the function stands until the handle is closed.
 ---
---- Raises: InvalidStateError in a thread.
----
 --- Differs from asyncio: several functions may stand for one signal, and all are called.
 ---@param name string
 ---@param fn fun(name: string)
@@ -41,8 +40,6 @@ function SignalIterator:close() end
 function signal.handle(name, fn) end
 
 --- Waits until one of these signals comes. One that came before does not count: see `iter`.
----
---- Raises: InvalidStateError in a thread.
 ---@async
 ---@param ... string names
 ---@return string name
@@ -53,7 +50,7 @@ function signal.wait(...) end
 --- loop closes it. Elsewhere the iterator is called: after
 --- `local next <close> = lilac.signal.iter "HUP"`, `next()` waits for the next one.
 ---
---- Raises: InvalidStateError in a thread, or when a second task waits at the same iterator.
+--- Raises: InvalidStateError when a second task waits at the same iterator.
 ---@param ... string names
 ---@return lilac.SignalIterator
 function signal.iter(...) end

@@ -64,8 +64,8 @@ function Future:exception() end
 ---started never runs.
 ---
 ---A cancellation that comes together with a result lets the result through and is raised at the
----next await; asyncio drops the result. A task that returns before that next await ends as
----cancelled.
+---next await; asyncio drops the result. It comes too late for a task that returns before that next
+---await; but one that has cancelled itself ends as cancelled then, as in asyncio.
 ---@param message? any shown in the error, after who asked and where
 ---@return boolean asked false when it has ended already
 function Future:cancel(message) end
@@ -258,7 +258,8 @@ function lilac.TaskGroup() end
 ---Creates a task in the group. Anybody may, until the group is closed or a task of it has
 ---failed.
 ---
----Raises: `InvalidStateError` after that.
+---Raises: `InvalidStateError` after that; in a task that was cancelled with the group, and did not
+---meet that yet, its cancellation.
 ---@param fn fun(...): ...
 ---@param ... any
 ---@return lilac.Task

@@ -27,7 +27,8 @@ local lilac = {}
 ---is cancelled, what computes is interrupted at its next instruction, `<close>` variables run; the
 ---wait goes on until that is over (in asyncio the thread would just go on). A thread that is stuck
 ---in a C function after nine tenths of `--grace` is left behind, which is reported, and another
----one takes its place.
+---one takes its place. So does one when a C module breaks the state of a thread, by an error in a
+---callback of libuv: that is the error of the job then.
 ---
 ---Tasks that the function leaves behind are cancelled and awaited before its results come back.
 ---Between two jobs the loop of a thread stands still. Context variables have the values of the
@@ -47,7 +48,7 @@ function lilac.to_thread(fn, ...) end
 ---    local results = pool:map(resize, images)
 ---
 ---Leaving the scope waits for the jobs and ends the threads, as `shutdown` does; when an error or
----a cancellation leaves it, the jobs are cancelled first.
+---a cancellation leaves it, or comes while it waits there, the jobs are cancelled first.
 ---@class lilac.ThreadPool
 local ThreadPool = {}
 

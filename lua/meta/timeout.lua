@@ -39,7 +39,7 @@ function lilac.timeout(seconds, options) end
 ---@return lilac.Timeout
 function lilac.timeout_at(when, options) end
 
----Returns the time of the loop when it expires; nil: never, or it has expired or was left.
+---Returns the time of the loop when it expires, or would have; nil: never.
 ---@return number?
 function Timeout:when() end
 

@@ -1,13 +1,9 @@
 local lilac = require "lilac"
+local on_close = require "spec.support.on_close"
 local outcome = require "spec.support.outcome"
 local raises = require "spec.support.raises"
 local settle = require "spec.support.settle"
 local errors, start = lilac.errors, settle.start
-
--- A guard that runs fn(err) when its scope is left.
-local function on_close(fn)
-  return setmetatable({}, { __close = function(_, err) fn(err) end })
-end
 
 -- The error that a cancelled or failed task ended with.
 local function error_of(task)
@@ -388,6 +384,19 @@ describe("A cancelled task that awaits another", function()
     assert.equal("failed", outcome(two))
     assert.is_true(errors.is(two:exception(), "CancelledError"))
   end)
+
+  it("raises its own cancellation when a future was cancelled in the same tick, in any order",
+    function()
+      for _, first in ipairs { "future", "task" } do
+        local future = lilac.Future()
+        local task = start(future.await, future)
+        if first == "future" then future:cancel() end
+        task:cancel("both")
+        future:cancel()
+        assert.equal("cancelled", outcome(task))
+        assert.matches("both$", error_of(task).message)
+      end
+    end)
 
   it("gets the result of one that has ended in the same tick", function()
     local gate, got = lilac.Event(), nil

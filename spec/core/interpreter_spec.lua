@@ -267,6 +267,12 @@ describe("os.exit", function()
       "do local x <close> = setmetatable({}, {__close = function() os.exit(5) end}) end",
     ["__close while an error unwinds"] = [[
       local x <close> = setmetatable({}, {__close = function() os.exit(5) end}) error 'e']],
+    ["clean-up in a group whose task has failed"] = [[
+      pcall(lilac.TaskGroup, function(tg)
+        tg:create_task(error, "e")
+        local x <close> = setmetatable({}, {__close = function() os.exit(5) end})
+        lilac.sleep(9)
+      end)]],
     ["a module"] = "package.preload.m = function() os.exit(5) end require 'm'",
     ["a debug hook"] = "debug.sethook(function() debug.sethook() os.exit(5) end, 'l')\nlocal x = 1",
     ["a finaliser"] = [[setmetatable({}, {__gc = function() os.exit(5) end})
@@ -315,6 +321,13 @@ describe("os.exit", function()
 end)
 
 describe("the exit status", function()
+  it("is 1 when not even the loop can be opened, which is told", function()
+    local child = run("print 'no'", { env = [[sh -c 'ulimit -n 7; exec "$@"' sh]] })
+    assert.matches("^lilac: OSError: uv_[%w_]+: too many open files %(EMFILE%)\n$", child.stderr)
+    assert.equal("", child.stdout)
+    assert.equal(1, child.status)
+  end)
+
   it("is 1 when nobody took the error of a task", function()
     local child = run(PRE .. "lilac.create_task(error, 'lost') lilac.sleep(0.001)")
     assert.equal(1, child.status)

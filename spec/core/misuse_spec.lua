@@ -162,6 +162,56 @@ describe("a TaskGroup", function()
   end)
 end)
 
+describe("a scope that is not closed", function()
+  it("fails the task that it cancels, and tells what is missing", function()
+    says("false\tCancelledError: cancelled by timeout(0.001) at script.lua:3: "
+      .. "its scope was not closed; write: local _ <close> = ...\nfalse\n", [[
+      local task = lilac.create_task(function()
+        local _ = lilac.timeout(0.001)
+        lilac.sleep(100)
+      end)
+      print(pcall(task.await, task))
+      print(task:cancelled())]])
+  end)
+
+  it("does the same to main, also when it is a group whose task fails", function()
+    local ended = child [[
+      local group = lilac.TaskGroup()
+      group:create_task(error, "oops")
+      lilac.sleep(100)]]
+    assert.matches("cancelled by TaskGroup, as a task of it failed at script.lua:2: its scope was",
+      ended.stderr)
+    assert.equal(1, ended.status)
+  end)
+
+  it("does so from a generator that was left behind", function()
+    says("clean-up\nits scope was not closed\n", [[
+      local task = lilac.create_task(function()
+        local _ <close> = setmetatable({}, { __close = function() print "clean-up" end })
+        for _ in coroutine.wrap(function()
+          local _ <close> = lilac.timeout(0.001)
+          coroutine.yield(1)
+        end) do break end
+        lilac.sleep(100)
+      end)
+      print(select(2, pcall(task.await, task)).message:match "its scope was not closed")]])
+  end)
+
+  it("of a group leaves the errors of tasks that outlive it to the report", function()
+    local ended = child [[
+      local fail = lilac.Event()
+      lilac.create_task(function()
+        lilac.TaskGroup():create_task(function()
+          fail:wait()
+          error("oops", 0)
+        end)
+      end):await()
+      fail:set()]]
+    assert.matches("^lilac: task 'Task%-3' failed and nobody took its error: oops", ended.stderr)
+    assert.equal(1, ended.status)
+  end)
+end)
+
 describe("the shutdown", function()
   it("is bounded, also for a clean-up that computes for ever", function()
     local ended = child([[

@@ -278,6 +278,21 @@ for name, call in pairs(OBSTACLES) do
   end)
 end
 
+describe("what is in the way far below", function()
+  it("is found, and needs no more of the stack for that", function()
+    local function below(levels)
+      if levels == 0 then return lilac.sleep(0) end
+      return pcall(below, levels - 1)
+    end
+    local found
+    table.sort({ 1, 2 }, coroutine.wrap(function()
+      found = { below(60) }
+      return false
+    end))
+    assert.matches("cannot await inside 'table.sort'", tostring(found[#found]))
+  end)
+end)
+
 describe("a message handler of xpcall that awaits", function()
   it("leaves xpcall with the error that says so, for errors of any origin", function()
     for _, fn in ipairs { error, function() local _ = nil + 1 end, function() error {} end } do

@@ -25,15 +25,23 @@ describe("an error that ends the main task", function()
     assert.matches("^lilac: 17\n", run "error(17, 0)".stderr)
   end)
 
-  it("is shown with its class and its cause", function()
+  it("is shown with its class and the stack at its throw, of a timeout where it waited", function()
     local child = run [[
       local lilac = require "lilac"
       lilac.timeout(0.001, lilac.sleep, 60)
     ]]
-    assert.matches("^lilac: TimeoutError: timeout%(0.001%) at script.lua:2 expired\n", child.stderr)
-    assert.matches("\ncaused by: CancelledError: cancelled by timeout%(0.001%) at script.lua:2",
-      child.stderr)
+    assert.matches("^lilac: TimeoutError: timeout%(0.001%) at script.lua:2 expired\n"
+      .. "stack traceback:\n\t%[C%]: in function 'lilac.sleep'\n", child.stderr)
     assert.equal(1, child.status)
+  end)
+
+  it("is shown with its cause", function()
+    local child = run [[
+      local lilac = require "lilac"
+      error(lilac.errors.new("OSError", "outer", { cause = lilac.errors.new("OSError", "inner") }))
+    ]]
+    assert.matches("^lilac: OSError: outer\n", child.stderr)
+    assert.matches("\ncaused by: OSError: inner\n", child.stderr)
   end)
 
   it("runs on in its traceback through the tasks that awaited", function()
@@ -233,11 +241,10 @@ describe("a task that failed and whose error nobody took", function()
   it("is reported with its creation before the causes of its error", function()
     local child = run [[
       local lilac = require "lilac"
-      lilac.create_task(lilac.timeout, 0.001, lilac.sleep, 60)
+      lilac.create_task(error, lilac.errors.new("OSError", "outer", { cause = "inner" }))
       lilac.sleep(0.01)
     ]]
-    assert.matches("task 'Task%-2' created at script.lua:2\ncaused by: CancelledError: [^\n]+\n"
-      .. "stack traceback:\n\t%[C%]: in function 'lilac.sleep'\n", child.stderr)
+    assert.matches("task 'Task%-2' created at script.lua:2\ncaused by: inner\n", child.stderr)
   end)
 
   it("is a task: a future that was given an error is not reported", function()
@@ -291,6 +298,31 @@ describe("call_exception_handler", function()
     assert.matches("\nlilac: again: x\nlilac: not handled: 1\n$", child.stderr)
     assert.equal("handled\n", child.stdout)
     assert.equal(0, child.status)
+  end)
+
+  it("prints the traceback of the task that it is told of", function()
+    local child = run [[
+      local lilac = require "lilac"
+      local function fail_here() error("oops", 0) end
+      local task = lilac.create_task(fail_here)
+      local _, err = pcall(task.await, task)
+      lilac.call_exception_handler { message = "it failed", exception = err, task = task }
+    ]]
+    assert.matches("^lilac: it failed: oops\nstack traceback:\n.*in function 'error'\n"
+      .. "\tscript.lua:2: in .*\ntask 'Task%-2' created at script.lua:3\n$", child.stderr)
+  end)
+end)
+
+describe("a place in a report", function()
+  it("is the user's, where lilac's own Lua waits or starts a task for it", function()
+    local child = run [[
+      local lilac = require "lilac"
+      lilac.wait {
+        function() lilac.Event():wait() end,
+      }
+    ]]
+    assert.matches("Task%-1' %(main%): event:wait at script.lua:2\n", child.stderr)
+    assert.matches("Task%-2': event:wait at script.lua:3 created at script.lua:2\n", child.stderr)
   end)
 end)
 

@@ -76,6 +76,19 @@ describe("serve with workers", function()
     assert.matches("upvalue 'queue': a Queue cannot be sent to another thread", err)
   end)
 
+  it("leaves no worker behind when it is cancelled before all listen", function()
+    for turns = 0, 6, 2 do
+      local task = lilac.create_task(net.serve, "127.0.0.1", 0, print, { workers = 2 })
+      for _ = 1, turns do lilac.sleep(0.001) end
+      if not task:cancel() then task:result():close() end
+      lilac.wait { task }
+      for _, other in ipairs(lilac.all_tasks()) do
+        if other.name:find "worker" then lilac.wait { other } end
+        assert.is_true(other:done() or not other.name:find "worker")
+      end
+    end
+  end)
+
   it("refuses a wrong number", function()
     for _, wrong in ipairs { 0, -1, 1.5, "two", 1e9, {} } do
       local ok, err = pcall(net.serve, "127.0.0.1", 0, print, { workers = wrong })
@@ -115,6 +128,51 @@ describe("a worker that fails", function()
       .. "CancelledError: .-: crash\n", child.stderr)
     assert.equal(0, child.status)
   end)
+
+  -- A server whose worker crashes at every connection; it is started again at once, or never.
+  local CRASHING = [[
+    local lilac = require "lilac"
+    lilac.set_exception_handler(function() end)
+    local server = lilac.net.serve("127.0.0.1", 0, function()
+      for _, task in ipairs(lilac.all_tasks()) do task:cancel "crash" end
+    end, { workers = 1 })
+    local function crash()
+      local ok, stream
+      repeat ok, stream = pcall(lilac.net.connect, "127.0.0.1", server.port) until ok
+      pcall(stream.read, stream, "a")
+    end
+    local pauses, starts_again, move_on_after = lilac.Queue(), false, lilac.move_on_after
+    function lilac.move_on_after(seconds, ...)
+      if seconds then pauses:put(seconds) end
+      return move_on_after(seconds and starts_again and 0 or nil, ...)
+    end
+  ]]
+
+  it("is not waited for in the pause before its next start", function()
+    local child = run(CRASHING .. [[
+      crash()
+      print(pauses:get())
+      server:close()
+      server:wait_closed()
+      print "closed"]], { limit = 30 })
+    assert.equal("", child.stderr)
+    assert.equal("0.1\nclosed\n", child.stdout)
+  end)
+
+  it("is given up when it fails again and again, and with it the server", function()
+    local child = run(CRASHING .. [[
+      starts_again = true
+      lilac.create_task(function()
+        for _ = 1, 4 do
+          crash()
+          print(pauses:get())
+        end
+        crash()
+      end)
+      print(pcall(server.serve_forever, server))]], { limit = 30 })
+    assert.equal("", child.stderr)
+    assert.matches("^0.1\n0.2\n0.4\n0.8\nfalse\tCancelledError: .-: crash\n", child.stdout)
+  end)
 end)
 
 describe("lilac --workers", function()
@@ -151,6 +209,38 @@ describe("lilac --workers", function()
     assert.equal(128 + 15, job:wait())
     assert.equal("listening\nlistening\nclosing\nclosing\n", job:output())
     assert.equal("", job:errors())
+  end)
+
+  it("tells them all of a signal that they listen for", function()
+    local job <close> = script([[
+      local lilac = require "lilac"
+      io.stdout:setvbuf "no"
+      local next <close> = lilac.signal.iter "TERM"
+      print "listening"
+      print(next())]], "--workers 2")
+    job:wait_for "listening\nlistening\n"
+    job:kill "TERM"
+    assert.equal(0, job:wait())
+    assert.equal("listening\nlistening\nSIGTERM\nSIGTERM\n", job:output())
+  end)
+
+  it("starts none again when one has come to its end", function()
+    local child = run([[
+      local lilac = require "lilac"
+      lilac.set_exception_handler(function(context) print(context.message) end)
+      local finish = lilac.Channel()
+      local move_on_after = lilac.move_on_after
+      function lilac.move_on_after(_, ...) -- the pause of a worker that has failed
+        finish:put(true)
+        return move_on_after(nil, ...)
+      end
+      lilac.workers.main(2, function()
+        if lilac.workers.current == 1 then error "bad" end
+        finish:get()
+      end)
+      print "over"]], { limit = 30 })
+    assert.equal("", child.stderr)
+    assert.equal("worker 1 failed, and is started again in 0.1 s\nover\n", child.stdout)
   end)
 
   it("starts again what fails, with a new state, and gives up when that is no use", function()

@@ -383,6 +383,12 @@ describe("coroutines without end", function()
     assert.matches("C stack overflow", resume())
   end)
 
+  it("come half as far as in stock Lua", function()
+    local function nest(n) return n == 0 and 0 or 1 + coroutine.wrap(nest)(n - 1) end
+    assert.equal(70, nest(70))
+    assert.is_false((pcall(nest, 100)))
+  end)
+
   it("may await just before that", function()
     local depth = 0
     local function nest()

@@ -1,13 +1,10 @@
 local lilac = require "lilac"
+local on_close = require "spec.support.on_close"
 local outcome = require "spec.support.outcome"
 local raises = require "spec.support.raises"
 local run = require "spec.support.child"
 local settle = require "spec.support.settle"
 local errors, start = lilac.errors, settle.start
-
-local function on_close(fn)
-  return setmetatable({}, { __close = function(_, err) fn(err) end })
-end
 
 local function value(result)
   return function()
@@ -146,6 +143,15 @@ describe("gather", function()
     task:cancel()
     assert.equal("failed", outcome(caller))
     raises("CancelledError", caller.exception and caller.result, caller)
+  end)
+
+  it("may be a task itself, which create_task makes of it", function()
+    local task = lilac.create_task(lilac.gather, value "a", value "b")
+    assert.is_false(task:done())
+    assert.same({ "a", "b" }, { task:await() })
+    local cancelled = start(lilac.gather, lilac.Future(), lilac.Future())
+    cancelled:cancel()
+    assert.equal("cancelled", outcome(cancelled))
   end)
 
   it("may be used in one another", function()

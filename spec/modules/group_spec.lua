@@ -1,12 +1,9 @@
 local lilac = require "lilac"
+local on_close = require "spec.support.on_close"
 local outcome = require "spec.support.outcome"
 local raises = require "spec.support.raises"
 local settle = require "spec.support.settle"
 local errors, start = lilac.errors, settle.start
-
-local function on_close(fn)
-  return setmetatable({}, { __close = function(_, err) fn(err) end })
-end
 
 local function fail(err)
   settle()
@@ -104,6 +101,21 @@ describe("TaskGroup as a scope", function()
     assert.is_false(reached)
     assert.equal(0, lilac.current_task():cancelling())
     lilac.sleep(0)
+  end)
+
+  it("lets no task begin once one has failed, not even in the same turn", function()
+    local began = 0
+    local _, err = pcall(function()
+      local tg <close> = lilac.TaskGroup()
+      for i = 1, 3 do
+        tg:create_task(function()
+          began = began + 1
+          error("failure " .. i, 0)
+        end)
+      end
+    end)
+    assert.equal(1, began)
+    assert.matches("^failure %d$", err)
   end)
 
   it("tells in the cancellations that another task has failed", function()
@@ -295,7 +307,7 @@ describe("TaskGroup as a scope", function()
       lilac.sleep(60)
     end)
     assert.same({ "broken" }, log)
-    assert.is_true(errors.is(err.cause, "CancelledError"))
+    assert.is_true(errors.is(err, "TimeoutError"))
   end)
 
   it("drops the cancellation by an outer timeout whose scope its error leaves", function()
@@ -480,6 +492,23 @@ describe("TaskGroup:create_task", function()
       lilac.sleep(60)
     end)
     assert.matches("shutting down", err.message)
+  end)
+
+  it("is the cancellation of a task that was cancelled with the group", function()
+    local heads = 0
+    local function hydra(tg)
+      heads = heads + 1
+      lilac.sleep(1e-6)
+      tg:create_task(hydra, tg)
+      tg:create_task(hydra, tg)
+    end
+    assert.same({ false, "Hercules" }, { pcall(lilac.TaskGroup, function(tg)
+      tg:create_task(hydra, tg)
+      tg:create_task(function()
+        while heads < 10 do lilac.sleep(1e-6) end
+        error("Hercules", 0)
+      end)
+    end) })
   end)
 
   it("may be called by another task", function()

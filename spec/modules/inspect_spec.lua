@@ -10,7 +10,7 @@ describe("dump", function()
       os.exit(0)
     ]]
     assert.equal(0, child.status)
-    assert.matches("lilac: 2 tasks:\n  task 'Task%-1' %(main%): running", child.stderr)
+    assert.matches("lilac: 2 tasks:\n  task 'Task%-1' %(main%): running at %S+:4\n", child.stderr)
     assert.matches("task 'waiter': event:wait at %S+:2 created at %S+:2", child.stderr)
   end)
 
@@ -24,6 +24,6 @@ describe("dump", function()
     ]]
     assert.equal(0, child.status)
     assert.equal("went on\n", child.stdout)
-    assert.matches("lilac: 1 tasks:\n  task 'Task%-1' %(main%): running", child.stderr)
+    assert.matches("lilac: 1 task:\n  task 'Task%-1' %(main%): running at %S+:4\n", child.stderr)
   end)
 end)

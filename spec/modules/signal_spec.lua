@@ -285,6 +285,95 @@ describe("the default", function()
   end)
 end)
 
+describe("signals in threads", function()
+  local to_thread = lilac.to_thread
+
+  it("are told in all that listen, and here", function()
+    local listening, tasks = lilac.Channel(), {}
+    for i = 1, 3 do
+      tasks[i] = lilac.create_task(to_thread, function()
+        local next <close> = lilac.signal.iter("USR1", "USR2")
+        listening:put(true)
+        return next()
+      end)
+      listening:get()
+    end
+    local here <close> = signal.iter "USR1"
+    signal.raise "USR1"
+    assert.equal("SIGUSR1", here())
+    for i = 1, 3 do assert.equal("SIGUSR1", tasks[i]:await()) end
+  end)
+
+  it("call functions, and are waited for, as here", function()
+    assert.same({ "SIGUSR2", "SIGUSR1" }, to_thread(function()
+      local names, second = {}, lilac.Future()
+      local _ <close> = lilac.signal.handle("USR2", function(name)
+        names[1] = name
+        second:set_result()
+      end)
+      lilac.signal.raise "USR2"
+      second:await()
+      lilac.call_soon(lilac.signal.raise, "USR1")
+      names[2] = lilac.signal.wait "USR1"
+      return names
+    end))
+  end)
+
+  it("can be waited for in vain", function()
+    local listening = lilac.Channel()
+    local task = lilac.create_task(to_thread, function()
+      local _ <close> = lilac.signal.handle("USR2", function() listening:put_nowait(true) end)
+      lilac.signal.raise "USR2"
+      lilac.signal.wait "USR1"
+    end)
+    listening:get()
+    task:cancel()
+    lilac.wait { task }
+    assert.is_true(task:cancelled())
+  end)
+
+  it("do again what they did when the last thread has left", function()
+    local child = run([[
+      local lilac = require "lilac"
+      local pool = lilac.ThreadPool(1)
+      pool:submit(function() lilac.signal.handle("USR1", print) end):await()
+      lilac.signal.raise "USR1"
+      lilac.sleep(0.01)
+      print "lives"
+      io.stdout:flush()
+      pool:shutdown()
+      lilac.signal.raise "USR1"
+      lilac.sleep(9)]], { limit = 30 })
+    assert.matches("lives\n", child.stdout)
+    assert.equal(128 + 10, child.status)
+  end)
+
+  it("find who comes and goes meanwhile", function()
+    local over = lilac.Channel()
+    local tasks = {}
+    for i = 1, 4 do
+      tasks[i] = lilac.create_task(to_thread, function()
+        local rounds = 0
+        while over:empty() do
+          local pool <close> = lilac.ThreadPool(1) -- a thread that ends takes its station with it
+          rounds = rounds + pool:submit(function()
+            local _ <close> = lilac.signal.iter "USR1"
+            return 1
+          end):await()
+        end
+        return rounds
+      end)
+    end
+    local _ <close> = signal.handle("USR1", function() end)
+    for _ = 1, 200 do
+      signal.raise "USR1"
+      lilac.sleep(0)
+    end
+    over:put(true)
+    for i = 1, 4 do assert.is_true(tasks[i]:await() >= 0) end
+  end)
+end)
+
 describe("SIGPIPE", function()
   it("does not kill a program that writes to a broken pipe, at which a handler changes nothing",
     function()

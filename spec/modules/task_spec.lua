@@ -1,14 +1,11 @@
 local lilac = require "lilac"
+local on_close = require "spec.support.on_close"
 local outcome = require "spec.support.outcome"
 local raises = require "spec.support.raises"
 local settle = require "spec.support.settle"
 local errors, start = lilac.errors, settle.start
 
 local SHUFFLED = os.getenv "LILAC_SHUFFLE"
-
-local function on_close(fn)
-  return setmetatable({}, { __close = function(_, err) fn(err) end })
-end
 
 -- Calls fn(…) in a callback; returns what pcall returns.
 local function in_callback(fn, ...)
@@ -463,7 +460,8 @@ describe("Task.name", function()
 
   it("is a string, and the only field that may be set", function()
     local task = start(function() end)
-    assert.error_matches(function() task.name = {} end, "string expected")
+    assert.error_matches(function() task.name = {} end,
+      "the name of a Task is a string, not a table value")
     assert.error_matches(function() task.other = 1 end, "no field 'other'")
     assert.is_nil(task.other)
   end)

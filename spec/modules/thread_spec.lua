@@ -455,16 +455,40 @@ describe("a ThreadPool", function()
   end)
 
   it("cancels its jobs when its scope is left by an error", function()
-    local job
+    local jobs = {}
     local ok, err = pcall(function()
-      local pool <close> = lilac.ThreadPool(1)
-      job = pool:submit(lilac.sleep, 99)
+      local pool <close> = lilac.ThreadPool(2)
+      for i = 1, 3 do jobs[i] = pool:submit(lilac.sleep, 99) end
       settle()
       error("oops", 0)
     end)
     assert.is_false(ok)
     assert.equal("oops", err)
-    assert.is_true(job:cancelled())
+    for i = 1, 3 do assert.is_true(jobs[i]:cancelled()) end
+  end)
+
+  it("cancels its jobs, and waits for them, when its task is cancelled in the end", function()
+    for _, early in ipairs { true, false } do
+      local begun, closed, at_end, job = signal(), signal(), lilac.Event(), nil
+      local task = lilac.create_task(function()
+        local pool <close> = lilac.ThreadPool(1)
+        job = pool:submit(function()
+          local _ <close> = setmetatable({}, { __close = function() closed:put "closed" end })
+          begun:put(true)
+          lilac.sleep(99)
+        end)
+        begun:get()
+        if early then lilac.current_task():cancel() end
+        at_end:set()
+      end)
+      at_end:wait()
+      settle()
+      if not early then task:cancel() end
+      lilac.wait { task }
+      assert.is_true(task:cancelled())
+      assert.is_true(job:cancelled())
+      assert.equal("closed", closed:get_nowait())
+    end
   end)
 
   it("cancels a job whose task was cancelled before it began to wait", function()
@@ -495,6 +519,58 @@ describe("a ThreadPool", function()
     assert.matches("number of threads", message(1e9))
     assert.matches("unknown option 'size'; known: memory", message(1, { size = 1 }))
     assert.matches("option 'memory'", message(1, { memory = -1 }))
+  end)
+end)
+
+describe("a panic", function()
+  local folder
+
+  setup(function()
+    folder = os.tmpname()
+    os.remove(folder)
+    assert(os.execute(("mkdir %s && ${CC:-cc} -shared -fPIC -Isrc "
+      .. "$(pkg-config --cflags lua5.4 libuv) -o %s/panic.so spec/support/panic.c")
+      :format(folder, folder)))
+  end)
+
+  teardown(function() os.execute("rm -r " .. folder) end)
+
+  local function run_with(source)
+    return run(source, { env = "env LUA_CPATH=" .. folder .. "/?.so", limit = 30 })
+  end
+
+  it("ends the job and its thread, and another one takes its place", function()
+    local child = run_with [[
+      local lilac = require "lilac"
+      local pool <close> = lilac.ThreadPool(1)
+      local channel = lilac.Channel()
+      local function panic()
+        lilac.net.serve("127.0.0.1", 0, print)
+        lilac.create_task(lilac.to_thread, lilac.sleep, 99)
+        lilac.create_task(channel.get, channel)
+        require "panic".raise()
+        lilac.sleep(99)
+      end
+      for _ = 1, 3 do print(pcall(function() pool:submit(panic):await() end)) end
+      print(tostring(pool):match "%d/%d threads, %d jobs")
+      print(pool:submit(function() return "another" end):await())
+      channel:put "mine"
+      print(channel:get())]]
+    local told = "false\traised in a callback "
+      .. "(raised outside of all Lua code: the thread is given up)\n"
+    assert.equal("", child.stderr)
+    assert.equal(told:rep(3) .. "0/1 threads, 0 jobs\nanother\nmine\n", child.stdout)
+    assert.equal(0, child.status)
+  end)
+
+  it("of the main thread ends the program with a word", function()
+    local child = run_with [[
+      local lilac = require "lilac"
+      lilac.net.serve("127.0.0.1", 0, print)
+      require "panic".raise()
+      lilac.sleep(99)]]
+    assert.equal("lilac: raised in a callback\n", child.stderr)
+    assert.equal(1, child.status)
   end)
 end)
 

@@ -1,12 +1,9 @@
 local lilac = require "lilac"
+local on_close = require "spec.support.on_close"
 local outcome = require "spec.support.outcome"
 local raises = require "spec.support.raises"
 local settle = require "spec.support.settle"
 local errors, start = lilac.errors, settle.start
-
-local function on_close(fn)
-  return setmetatable({}, { __close = function(_, err) fn(err) end })
-end
 
 -- Computes, without awaiting, until the loop's clock says `when`.
 local function busy_until(when)
@@ -43,15 +40,32 @@ describe("timeout as a scope", function()
     assert.equal(0, lilac.current_task():cancelling())
   end)
 
-  it("names itself, its line and the cancellation behind it in the error", function()
+  it("names itself and its line in the error, which was the cancellation inside", function()
+    local inside
     local err = raises("TimeoutError", function()
       local _ <close> = lilac.timeout(0.001)
+      local _ <close> = on_close(function(err)
+        inside = err
+        assert.matches("^CancelledError: cancelled by timeout%(0.001%) at .*timeout_spec.lua:%d+$",
+          tostring(err))
+      end)
       lilac.sleep(60)
     end)
     assert.matches("^TimeoutError: timeout%(0.001%) at .*timeout_spec.lua:%d+ expired$",
       tostring(err))
-    assert.is_true(errors.is(err.cause, "CancelledError"))
-    assert.matches("cancelled by timeout%(0.001%) at .*timeout_spec.lua", err.cause.message)
+    assert.equal(inside, err)
+    assert.is_nil(err.cause)
+  end)
+
+  it("gives its error to the handler of an xpcall around it", function()
+    local handled
+    local ok, text = xpcall(lilac.timeout, function(err)
+      handled = err
+      return "handled"
+    end, 0.001, lilac.sleep, 60)
+    assert.is_false(ok)
+    assert.equal("handled", text)
+    assert.is_true(errors.is(handled, "TimeoutError"))
   end)
 
   it("cancels at the first await when it is of 0 or of negative length", function()
@@ -258,6 +272,23 @@ describe("timeout_at", function()
   it("never expires at nil", function()
     local t <close> = lilac.timeout_at(nil)
     assert.is_nil(t:when())
+  end)
+
+  it("tells its time also when that has come, and when the scope was left", function()
+    local expired, left
+    local when = lilac.time()
+    raises("TimeoutError", function()
+      local scope <close> = lilac.timeout_at(when)
+      expired = scope
+      lilac.sleep(60)
+    end)
+    do
+      local scope <close> = lilac.timeout_at(when + 60)
+      left = scope
+      scope:reschedule(when + 70)
+    end
+    assert.is_true(math.abs(expired:when() - when) < 1e-6)
+    assert.is_true(math.abs(left:when() - (when + 70)) < 1e-6)
   end)
 
   it("has a function form", function()
@@ -502,7 +533,6 @@ describe("Timeout:reschedule", function()
       t = scope
     end
     assert.matches("finished", raises("InvalidStateError", t.reschedule, t, 1).message)
-    assert.is_nil(t:when())
   end)
 
   it("wants its argument to be said", function()
@@ -735,12 +765,24 @@ describe("wait_for", function()
     assert.is_true(future:cancelled())
   end)
 
-  it("ends a task that had not started, with a limit of 0, without running it", function()
-    local ran = false
-    local task = lilac.create_task(function() ran = true lilac.sleep(60) end)
-    raises("TimeoutError", lilac.wait_for, task, 0)
-    assert.is_true(task:cancelled())
-    if not os.getenv "LILAC_SHUFFLE" then assert.is_boolean(ran) end
+  it("ends a task with a limit of 0, or less, whether it has started or not", function()
+    for _, seconds in ipairs { 0, -1 } do
+      for _, make in ipairs { start, lilac.create_task } do
+        local task = make(lilac.sleep, 60)
+        raises("TimeoutError", lilac.wait_for, task, seconds)
+        assert.is_true(task:cancelled())
+      end
+    end
+  end)
+
+  it("starts a function with a limit of 0, and cancels it at the first await that waits", function()
+    local log = {}
+    raises("TimeoutError", lilac.wait_for, function()
+      log[#log + 1] = "started"
+      lilac.sleep(60)
+      log[#log + 1] = "went on"
+    end, 0)
+    assert.same({ "started" }, log)
   end)
 
   it("returns the results of what swallowed the cancellation and returned", function()

@@ -1,10 +1,14 @@
 #include "clock.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <uv.h>
 
-#define ARITY      4
-#define FIRST_ROOM 64
+enum {
+    ARITY = 4, /* so that siblings fill a cache line */
+    CACHE_LINE = 64,
+    FIRST_ROOM = 64
+};
 
 uint64_t clock_now(struct clock *clock) {
     uint64_t now_ns = uv_hrtime();
@@ -17,10 +21,19 @@ static void put(struct clock *clock, uint32_t place, struct heap_entry entry) {
     entry.deadline->place = place;
 }
 
-/* The children of entry i are 4i-2 … 4i+1, its parent is (i+2)/4. */
+/* ---- the heap: siblings begin at multiples of four ------------------------------------------- */
+
+static uint32_t parent_of(uint32_t place) {
+    return place / ARITY + 2;
+}
+
+static uint32_t first_child_of(uint32_t place) {
+    return (place - 2) * ARITY;
+}
+
 static void sift_up(struct clock *clock, uint32_t place, struct heap_entry entry) {
-    while (place > 1) {
-        uint32_t parent = (place + ARITY - 2) / ARITY;
+    while (place > CLOCK_ROOT) {
+        uint32_t parent = parent_of(place);
         if (clock->heap[parent].when_ns <= entry.when_ns) break;
         put(clock, place, clock->heap[parent]);
         place = parent;
@@ -28,33 +41,52 @@ static void sift_up(struct clock *clock, uint32_t place, struct heap_entry entry
     put(clock, place, entry);
 }
 
+/* The earliest of siblings, without a branch: no processor guesses which one it is. */
+static uint32_t earliest_of(const struct heap_entry *heap, uint32_t first) {
+    uint32_t a = first + (heap[first + 1].when_ns < heap[first].when_ns);
+    uint32_t b = first + 2 + (heap[first + 3].when_ns < heap[first + 2].when_ns);
+    return heap[b].when_ns < heap[a].when_ns ? b : a;
+}
+
+/* The siblings after next are on their way while the next ones are compared. */
 static void sift_down(struct clock *clock, uint32_t place, struct heap_entry entry) {
-    for (;;) {
-        uint32_t first = ARITY * place - (ARITY - 2), least = 0;
-        uint64_t least_ns = entry.when_ns;
-        for (uint32_t i = first; i < first + ARITY && i <= clock->count; i++) {
-            if (clock->heap[i].when_ns >= least_ns) continue;
-            least = i;
-            least_ns = clock->heap[i].when_ns;
-        }
-        if (least == 0) break;
-        put(clock, place, clock->heap[least]);
-        place = least;
+    const struct heap_entry *heap = clock->heap;
+    uint32_t first;
+    while ((first = first_child_of(place)) < CLOCK_ROOT + clock->count) {
+        uint32_t below = first_child_of(first);
+        for (uint32_t i = below; i < below + ARITY * ARITY && i < clock->room; i += ARITY)
+            __builtin_prefetch(&heap[i]);
+        uint32_t earliest = earliest_of(heap, first);
+        if (heap[earliest].when_ns >= entry.when_ns) break;
+        put(clock, place, heap[earliest]);
+        place = earliest;
     }
     put(clock, place, entry);
 }
 
+static bool grow(struct clock *clock) {
+    uint32_t room = clock->room > 0 ? clock->room * 2 : FIRST_ROOM;
+    struct heap_entry *heap = aligned_alloc(CACHE_LINE, room * sizeof *heap);
+    if (!heap) return false;
+    if (clock->heap) memcpy(heap, clock->heap, clock->room * sizeof *heap);
+    free(clock->heap);
+    clock->heap = heap;
+    clock->room = room;
+    return true;
+}
+
+/* ---- arming ---------------------------------------------------------------------------------- */
+
 bool clock_arm(struct clock *clock, struct deadline *deadline, uint64_t when_ns) {
     clock_disarm(clock, deadline);
-    if (clock->count + 1 >= clock->room) {
-        uint32_t room = clock->room > 0 ? clock->room * 2 : FIRST_ROOM;
-        struct heap_entry *heap = realloc(clock->heap, room * sizeof *heap);
-        if (!heap) return false;
-        clock->heap = heap;
-        clock->room = room;
-    }
+    uint32_t place = CLOCK_ROOT + clock->count;
+    if (place >= clock->room && !grow(clock)) return false;
+    if (place % ARITY == 0)
+        for (uint32_t i = 1; i < ARITY; i++)
+            clock->heap[place + i].when_ns = NEVER_NS; /* siblings to come */
     clock->quiet += deadline->kind >= DEADLINE_REPORT;
-    sift_up(clock, ++clock->count, (struct heap_entry){when_ns, deadline});
+    clock->count++;
+    sift_up(clock, place, (struct heap_entry){when_ns, deadline});
     return true;
 }
 
@@ -63,21 +95,29 @@ void clock_disarm(struct clock *clock, struct deadline *deadline) {
     if (place == 0) return;
     deadline->place = 0;
     clock->quiet -= deadline->kind >= DEADLINE_REPORT;
-    struct heap_entry last = clock->heap[clock->count--];
+    struct heap_entry *end = &clock->heap[CLOCK_ROOT + --clock->count], last = *end;
+    end->when_ns = NEVER_NS;
     if (last.deadline == deadline) return;
-    uint32_t parent = (place + ARITY - 2) / ARITY;
-    if (place > 1 && clock->heap[parent].when_ns > last.when_ns)
+    if (place > CLOCK_ROOT && clock->heap[parent_of(place)].when_ns > last.when_ns)
         sift_up(clock, place, last);
     else
         sift_down(clock, place, last);
 }
 
+/* The second to fire is a child of the root: asks for the memory of all its candidates. */
+static void prefetch_next(const struct clock *clock) {
+    const struct heap_entry *children = &clock->heap[first_child_of(CLOCK_ROOT)];
+    for (int i = 0; i < ARITY; i++)
+        __builtin_prefetch(children[i].deadline, 1);
+}
+
 void clock_fire_due(struct clock *clock) {
     if (clock->count == 0) return;
     uint64_t now_ns = clock_now(clock);
-    while (clock->count > 0 && clock->heap[1].when_ns <= now_ns) {
-        struct deadline *deadline = clock->heap[1].deadline;
+    while (clock->count > 0 && clock->heap[CLOCK_ROOT].when_ns <= now_ns) {
+        struct deadline *deadline = clock->heap[CLOCK_ROOT].deadline;
         clock_disarm(clock, deadline);
+        prefetch_next(clock);
         clock->fire[deadline->kind](deadline);
     }
 }

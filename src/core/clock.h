@@ -23,7 +23,7 @@ enum deadline_kind {
 
 /* Embedded in what has a deadline. Zeroed memory is a deadline that is not armed. */
 struct deadline {
-    uint32_t place; /* in the heap, from 1; 0: not armed */
+    uint32_t place; /* in the heap; 0: not armed */
     uint8_t kind;   /* who fires: enum deadline_kind */
 };
 
@@ -32,8 +32,11 @@ struct heap_entry {
     struct deadline *deadline;
 };
 
+/* The children of place i are 4(i-2) … 4(i-2)+3. */
+enum { CLOCK_ROOT = 3 };
+
 struct clock {
-    struct heap_entry *heap; /* entries 1 … count */
+    struct heap_entry *heap; /* from CLOCK_ROOT on, each sibling that is missing: NEVER_NS */
     uint32_t count, room;
     uint32_t quiet; /* how many of them are housekeeping */
     uint64_t last_ns;
@@ -61,7 +64,7 @@ static inline uint64_t clock_when(const struct clock *clock, const struct deadli
 
 /* The earliest deadline; NEVER_NS when there is none. */
 static inline uint64_t clock_next(const struct clock *clock) {
-    return clock->count > 0 ? clock->heap[1].when_ns : NEVER_NS;
+    return clock->count > 0 ? clock->heap[CLOCK_ROOT].when_ns : NEVER_NS;
 }
 
 /* Whether somebody waits for a deadline. */

@@ -127,12 +127,9 @@ struct error *error_new_cancelled(lua_State *L, const void *task, const void *sc
     return error;
 }
 
-void error_new_timeout(lua_State *L) {
-    struct error *cancelled = error_test(L, -1);
-    struct error *error = push_error(L, TIMEOUT);
-    error->origin = cancelled->origin;
-    lua_insert(L, -2);
-    lua_setiuservalue(L, -2, CAUSE);
+void error_become_timeout(struct error *cancelled) {
+    cancelled->class_index = TIMEOUT;
+    cancelled->task = cancelled->scope = NULL;
 }
 
 void error_new_system(lua_State *L, int code) {
@@ -158,9 +155,9 @@ struct error *error_new_like(lua_State *L, const struct error *other) {
 
 struct error *error_test(lua_State *L, int index) {
     struct error *error = lua_touserdata(L, index);
-    if (!error || lua_islightuserdata(L, index) || lua_rawlen(L, index) != sizeof *error)
-        return NULL;
-    return error->magic == ERROR_MAGIC ? error : NULL;
+    /* The length of a light userdata is 0: it is never followed. */
+    bool fits = error && lua_rawlen(L, index) == sizeof *error;
+    return fits && error->magic == ERROR_MAGIC ? error : NULL;
 }
 
 bool error_is(lua_State *L, int index, const char *class_name) {
@@ -198,6 +195,7 @@ void error_add_traceback(lua_State *L, int index, int level) {
     bool has = !lua_isnil(L, -1);
     lua_pop(L, 1);
     if (has) return;
+    luaL_checkstack(L, LUA_MINSTACK, "traceback"); /* luaL_traceback takes them for granted */
     luaL_traceback(L, L, NULL, level);
     error_set_field(L, index, "traceback");
 }
@@ -319,6 +317,17 @@ static int error_tostring(lua_State *L) {
     return 1;
 }
 
+/* "it failed: " .. err: what code that reports errors does with them, when they are strings. */
+static int error_concat(lua_State *L) {
+    for (int arg = 1; arg <= 2; arg++) {
+        if (!lua_isstring(L, arg) && !error_test(L, arg))
+            return luaL_error(L, "attempt to concatenate a %s value", luaL_typename(L, arg));
+        luaL_tolstring(L, arg, NULL);
+    }
+    lua_concat(L, 2);
+    return 1;
+}
+
 /* errors.is(err, class) */
 static int errors_is(lua_State *L) {
     luaL_checkany(L, 1);
@@ -348,6 +357,7 @@ int luaopen_lilac_errors(lua_State *L) {
     static const luaL_Reg meta[] = {{"__index", error_index},
                                     {"__newindex", error_newindex},
                                     {"__tostring", error_tostring},
+                                    {"__concat", error_concat},
                                     {NULL, NULL}};
     static const luaL_Reg functions[] = {{"is", errors_is}, {"new", errors_new}, {NULL, NULL}};
     luaL_newmetatable(L, "lilac.Error");

@@ -36,9 +36,8 @@ struct error *error_new(lua_State *L, const char *class_name);
 struct error *error_new_cancelled(lua_State *L, const void *task, const void *scope,
                                   const struct cancel_origin *origin);
 
-/* Pops the CancelledError of an expired scope and pushes the TimeoutError that it becomes outside.
- */
-void error_new_timeout(lua_State *L);
+/* What the CancelledError of an expired scope is outside of it: a TimeoutError. */
+void error_become_timeout(struct error *cancelled);
 
 /* Pops a message that ends before its reason, "connect 127.0.0.1:1", and pushes the error that
  * belongs to the negative libuv code. */

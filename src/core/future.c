@@ -176,11 +176,16 @@ void future_join_describe(lilac_wait *wait, char *text, size_t size) {
         snprintf(text, size, "a future");
 }
 
+/* A cancellation of this task that came together with that of the future is raised in its place;
+ * one that came with a result, at the next await. */
 static int await_done(lua_State *L, lilac_wait *wait) {
     (void)wait;
     struct task *task = task_running(L);
-    if (!task_was_deferred(task)) return future_take(L, 1);
     struct future *future = lua_touserdata(L, 1);
+    if (!task_was_deferred(task)) {
+        bool both = future->state == FUTURE_CANCELLED && task->pending > 0;
+        return both ? task_raise_cancellation(L, task, 0) : future_take(L, 1);
+    }
     future->taken = true;
     if (future->state != FUTURE_FAILED) return task_raise_cancellation(L, task, 0);
     future_push_error(L, 1);

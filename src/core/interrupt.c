@@ -301,10 +301,6 @@ void interrupt_unwatch(struct runtime *runtime) {
     if (--runtime->interrupt.watches == 0) set_ticking(&runtime->interrupt, false);
 }
 
-bool interrupt_has_signals(const struct runtime *runtime) {
-    return signal_owner == runtime;
-}
-
 void interrupt_open(struct runtime *runtime) {
     struct interrupt *interrupt = &runtime->interrupt;
     struct sigaction action = {.sa_flags = SA_RESTART | SA_SIGINFO, .sa_sigaction = on_tick};

@@ -14,9 +14,6 @@
 void interrupt_open(struct runtime *runtime);
 void interrupt_close(struct runtime *runtime);
 
-/* Whether it is this runtime that has the signals. */
-bool interrupt_has_signals(const struct runtime *runtime);
-
 /* Watches for code that holds the loop, while there is a reason to stop it: an interrupt scope, a
  * signal, a shutdown. Calls nest. */
 void interrupt_watch(struct runtime *runtime);

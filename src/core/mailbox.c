@@ -42,15 +42,6 @@ void mailbox_unref(struct mailbox *mailbox) {
     free(mailbox);
 }
 
-void mailbox_close(struct mailbox *mailbox) {
-    pthread_mutex_lock(&mailbox->lock);
-    mailbox->wakeup = NULL;
-    while (list_shift(&mailbox->letters))
-        continue;
-    pthread_mutex_unlock(&mailbox->lock);
-    mailbox_unref(mailbox);
-}
-
 /* Wakes a mailbox that rests and is locked; `fewer` are at work then: nobody may see one without
  * the other. */
 static void rouse(struct mailbox *mailbox, unsigned fewer) {
@@ -63,6 +54,16 @@ static void rouse(struct mailbox *mailbox, unsigned fewer) {
     work.at_rest--;
     work.at_work -= fewer;
     pthread_mutex_unlock(&work.lock);
+}
+
+void mailbox_close(struct mailbox *mailbox) {
+    pthread_mutex_lock(&mailbox->lock);
+    mailbox->wakeup = NULL;
+    while (list_shift(&mailbox->letters))
+        continue;
+    rouse(mailbox, 0);
+    pthread_mutex_unlock(&mailbox->lock);
+    mailbox_unref(mailbox);
 }
 
 static enum post post(struct mailbox *mailbox, struct letter *letter, unsigned fewer) {

@@ -51,6 +51,15 @@ void *object_new(lua_State *L, const struct object_type *type, const char *class
     return object;
 }
 
+void object_weak_table(lua_State *L, const void *key, const char *mode) {
+    lua_newtable(L);
+    lua_createtable(L, 0, 1);
+    lua_pushstring(L, mode);
+    lua_setfield(L, -2, "__mode");
+    lua_setmetatable(L, -2);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, key);
+}
+
 int object_tostring(lua_State *L) {
     const char *state = lua_tostring(L, -1);
     luaL_getmetafield(L, 1, "__name");

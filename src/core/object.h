@@ -43,6 +43,10 @@ static inline void *object_check(lua_State *L, int arg, const struct object_type
     return NULL;
 }
 
+/* Puts a new table into the registry at `key` that finds objects, or what belongs to them, and
+ * keeps none alive: its keys ("k") or values ("v") are weak. */
+void object_weak_table(lua_State *L, const void *key, const char *mode);
+
 /* Pushes "Queue (<state>): 0x…" for the object at 1: the end of a __tostring. `state` is at the top
  * of the stack, and popped. */
 int object_tostring(lua_State *L);

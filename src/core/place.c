@@ -1,11 +1,12 @@
 #include "place.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define MAX_SOURCES     1024
-#define SEARCHED_LEVELS 8 /* C functions that may stand between the caller and its Lua function */
+#define SEARCHED_LEVELS 8 /* how many functions may stand between the caller and the user's */
 
 static _Thread_local struct {
     char *names[MAX_SOURCES];
@@ -22,11 +23,17 @@ static uint16_t intern(const char *name) {
     return sources.last = sources.count++;
 }
 
+/* Lua that is lilac's own, as wait.lua: what happens there was asked for by its caller. */
+static bool is_embedded(const lua_Debug *ar) {
+    static const char prefix[] = "[lilac.";
+    return strncmp(ar->short_src, prefix, sizeof prefix - 1) == 0;
+}
+
 struct place place_of(lua_State *L, int level) {
     lua_Debug ar;
     for (int end = level + SEARCHED_LEVELS; level < end && lua_getstack(L, level, &ar); level++) {
         lua_getinfo(L, "Sl", &ar);
-        if (ar.currentline > 0)
+        if (ar.currentline > 0 && !is_embedded(&ar))
             return (struct place){(uint32_t)ar.currentline, intern(ar.short_src)};
     }
     return (struct place){0, 0};

@@ -15,7 +15,7 @@ struct place {
     uint16_t source;
 };
 
-/* The innermost Lua function of L from `level` on. */
+/* The innermost Lua function of L from `level` on that is not lilac's own. */
 struct place place_of(lua_State *L, int level);
 
 /* Writes "<before>crawl.lua:10", or nothing for an unknown place. */

@@ -147,6 +147,7 @@ void refuse_unyieldable(lua_State *L) {
         lua_getinfo(at, "nSf", &ar);
         lua_xmove(at, L, 1);
         found = push_obstacle(L, &ar);
+        if (!found) lua_pop(L, 1);
     }
     if (!found) lua_pushstring(L, message_handler);
     if (strcmp(lua_tostring(L, -1), message_handler) == 0) skip_handler(at);

@@ -40,11 +40,14 @@ void task_text(const struct task *task, char *text, size_t size) {
     lua_pop(L, 1);
 }
 
-/* Pushes "crawl.lua:10", or "?", for the innermost Lua function of a parked task. */
-static void push_place(lua_State *L, struct task *task) {
+/* Pushes " at crawl.lua:10" for the innermost Lua function of the user's in a task that is parked
+ * or runs; "" where there is none. */
+static const char *push_place(lua_State *L, struct task *task) {
     char text[PLACE_TEXT] = "";
-    if (task->parked_on) place_text(place_of(task->parked_in, 0), "", text, sizeof text);
-    lua_pushstring(L, *text ? text : "?");
+    lua_State *co = task->parked_on ? task->parked_in : NULL;
+    if (task == task->runtime->current) co = task->runtime->running;
+    if (co) place_text(place_of(co, 0), " at ", text, sizeof text);
+    return lua_pushstring(L, text);
 }
 
 static const char *created_at(lua_State *L, const struct task *task) {
@@ -61,11 +64,9 @@ static void add_task(lua_State *L, luaL_Buffer *buffer, struct task *task) {
         state = task->op->name;
         if (task->op->describe) task->op->describe(task->parked_on, what, sizeof what);
     }
-    push_place(L, task);
-    created_at(L, task);
-    lua_pushfstring(L, "\n  %s%s: %s%s%s%s at %s%s", name,
-                    task == task->runtime->main ? " (main)" : "", state, *what ? " (" : "", what,
-                    *what ? ")" : "", lua_tostring(L, -2), lua_tostring(L, -1));
+    const char *place = push_place(L, task), *created = created_at(L, task);
+    lua_pushfstring(L, "\n  %s%s: %s%s%s%s%s%s", name, task == task->runtime->main ? " (main)" : "",
+                    state, *what ? " (" : "", what, *what ? ")" : "", place, created);
     lua_replace(L, -3);
     lua_pop(L, 1);
     luaL_addvalue(buffer);
@@ -82,7 +83,8 @@ void report_push_tasks(lua_State *L) {
 
 void report_dump(lua_State *L) {
     report_push_tasks(L);
-    fprintf(stderr, "lilac: %u tasks:%s\n", (unsigned)runtime_of(L)->live, lua_tostring(L, -1));
+    unsigned count = runtime_of(L)->live;
+    fprintf(stderr, "lilac: %u task%s:%s\n", count, count == 1 ? "" : "s", lua_tostring(L, -1));
     fflush(stderr);
     lua_pop(L, 1);
 }
@@ -201,12 +203,13 @@ int report_on_throw(lua_State *L) {
         lua_pushliteral(L, "<no error object>");
         lua_replace(L, 1);
     }
-    if (!task || !lua_checkstack(L, 12)) return 1;
+    if (!task) return 1;
     struct error *error = error_test(L, 1);
     /* Cancelled tasks are many, and where they were matters to nobody; the cancellation of a scope
      * is the cause of its TimeoutError, which has no other place to show. */
     bool is_own = error && error->task == task && !error->scope;
     if (is_own && task != task->runtime->main) return 1;
+    if (!lua_checkstack(L, 2 * LUA_MINSTACK)) return 1;
     char name[TASK_TEXT];
     task_text(task, name, sizeof name);
     push_earlier(L, task, 1);

@@ -12,6 +12,8 @@
 #include "report.h"
 #include "scope.h"
 
+#define CACHE_LINE       64
+#define THREAD_LINES     4 /* a lua_State */
 #define RESUMES_PER_POLL 64      /* I/O is looked at after so many resumes … */
 #define RESUMES_PER_LOOK 8       /* … or when, at one of these looks at a cheap clock, */
 #define POLL_NS          4000000 /* so much time has passed */
@@ -91,6 +93,18 @@ static int runtime_gc(lua_State *L) {
     return 0;
 }
 
+bool runtime_give_up(lua_State *L) {
+    struct task *root = *(struct task **)lua_getextraspace(L);
+    struct runtime *runtime = root ? root->runtime : NULL;
+    if (!runtime || !runtime->polling) return false;
+    interrupt_close(runtime);
+    crews_end(runtime);
+    crews_abandon(runtime);
+    mailbox_close(runtime->mailbox);
+    left_behind = true;
+    return true;
+}
+
 bool runtime_left_threads(void) {
     return left_behind || crews_lost() > 0;
 }
@@ -116,6 +130,8 @@ static void open_loop(lua_State *L, struct runtime *runtime) {
 }
 
 struct runtime *runtime_open(lua_State *L, const struct runtime_options *options) {
+    luaopen_lilac_errors(L); /* what fails here must have a text */
+    lua_pop(L, 1);
     struct runtime **box = lua_newuserdatauv(L, sizeof *box, 0);
     *box = NULL;
     lua_createtable(L, 0, 1);
@@ -179,6 +195,19 @@ static lilac_wait *take_ready(struct runtime *runtime) {
     return wait;
 }
 
+/* Asks for the memory of what runs next, and for the link to what runs after that: with many tasks
+ * alive, to wait for memory is most of a switch. */
+static void prefetch_ready(const struct runtime *runtime) {
+    const lilac_wait *next = runtime->ready.head.next;
+    const struct task *task = next->task;
+    __builtin_prefetch(next->next);
+    if (!task) return;
+    __builtin_prefetch(&task->future);
+    __builtin_prefetch(&task->slot);
+    for (int line = 0; line < THREAD_LINES; line++)
+        __builtin_prefetch((const char *)task->L + line * CACHE_LINE);
+}
+
 static void run_ready(struct runtime *runtime) {
     uint64_t began_ns = 0;
     for (int resumes = 0; resumes < RESUMES_PER_POLL; resumes++) {
@@ -191,6 +220,7 @@ static void run_ready(struct runtime *runtime) {
                 return;
         }
         lilac_wait *wait = take_ready(runtime);
+        prefetch_ready(runtime);
         if (runtime->options.stress) lua_gc(runtime->L, LUA_GCCOLLECT);
         runtime->turns++;
         if (wait->task)
@@ -226,6 +256,12 @@ static bool is_over(const struct runtime *runtime) {
     return !runtime->main->L || runtime->exiting || runtime->deadlocked;
 }
 
+static void poll_loop(struct runtime *runtime, uv_run_mode mode) {
+    runtime->polling = true;
+    uv_run(&runtime->loop, mode);
+    runtime->polling = false;
+}
+
 /* Whether libuv has something to do at once. */
 static bool has_events(uv_loop_t *loop) {
     struct pollfd events = {.fd = uv_backend_fd(loop), .events = POLLIN};
@@ -236,7 +272,7 @@ static bool has_events(uv_loop_t *loop) {
 static void wake_settlers(struct runtime *runtime) {
     clock_fire_due(&runtime->clock);
     if (has_events(&runtime->loop))
-        uv_run(&runtime->loop, UV_RUN_NOWAIT);
+        poll_loop(runtime, UV_RUN_NOWAIT);
     else if (waitq_empty(&runtime->ready))
         waitq_wake_all(&runtime->settlers);
 }
@@ -259,7 +295,7 @@ static bool turn(struct runtime *runtime) {
     if (runtime->interrupt.dump) interrupt_dump(runtime, runtime->L);
     mailbox_deliver(runtime->mailbox); /* `wakeup` alone keeps no loop alive */
     if (!waitq_empty(&runtime->ready)) {
-        if (uv_loop_alive(&runtime->loop)) uv_run(&runtime->loop, UV_RUN_NOWAIT);
+        if (uv_loop_alive(&runtime->loop)) poll_loop(runtime, UV_RUN_NOWAIT);
         return true;
     }
     if (!waitq_empty(&runtime->settlers)) {
@@ -269,7 +305,7 @@ static bool turn(struct runtime *runtime) {
     bool rests = !is_alive(runtime);
     if (rests && !rest(runtime)) return false;
     arm_timer(runtime);
-    uv_run(&runtime->loop, UV_RUN_ONCE);
+    poll_loop(runtime, UV_RUN_ONCE);
     if (rests) {
         mailbox_rise(runtime->mailbox);
         uv_unref((uv_handle_t *)&runtime->wakeup);
@@ -366,7 +402,7 @@ static void run_dry(struct runtime *runtime) {
     uv_timer_start(&runtime->timer, on_timer, DRY_MS, 0);
     uv_unref((uv_handle_t *)&runtime->timer);
     if (runtime->expected > 0) uv_ref((uv_handle_t *)&runtime->wakeup);
-    uv_run(&runtime->loop, UV_RUN_DEFAULT);
+    poll_loop(runtime, UV_RUN_DEFAULT);
     uv_unref((uv_handle_t *)&runtime->wakeup);
     uv_timer_stop(&runtime->timer);
     uv_ref((uv_handle_t *)&runtime->timer);
@@ -494,7 +530,7 @@ struct future *runtime_run_one(lua_State *L, int nargs) {
     }
     if (runtime->failures_first < runtime->failures_last) report_due(runtime, true);
     /* What was closed is to be closed for everybody. */
-    if (uv_loop_alive(&runtime->loop)) uv_run(&runtime->loop, UV_RUN_NOWAIT);
+    if (uv_loop_alive(&runtime->loop)) poll_loop(runtime, UV_RUN_NOWAIT);
     if (runtime->stopping) interrupt_unwatch(runtime);
     runtime->stopping = false;
     runtime->main = NULL;

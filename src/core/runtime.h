@@ -102,6 +102,7 @@ struct runtime {
     struct task *interrupted_last; /* see task_interrupt; NULL: nothing is being interrupted */
     uint64_t grace_end_ns;         /* while closing, or stopping */
     bool open, closing;
+    bool polling;    /* inside of libuv: an error that gets out now breaks the loop */
     bool stopping;   /* main was cancelled by the runtime whose thread this is */
     bool deadlocked; /* main waits for what has to end first, and never will */
     bool exiting;    /* os.exit was called */
@@ -137,6 +138,11 @@ struct future *runtime_run_one(lua_State *L, int nargs);
 /* Cancels the main of runtime_run_one, and whatever runs in its way. What clings to its life is
  * cancelled again at `end_ns`. On the runtime's own thread. */
 void runtime_stop(struct runtime *runtime, const struct cancel_origin *origin, uint64_t end_ns);
+
+/* For who has caught an error: whether it came out of a callback of libuv, where only a C module
+ * can raise one. Then the loop was left in the middle of its work, and the runtime is given up:
+ * nothing of it may be touched any more, nor its state be closed. */
+bool runtime_give_up(lua_State *L);
 
 /* The signal that main died of, or 0. */
 int runtime_exit_signal(lua_State *L);

@@ -49,17 +49,17 @@ lilac_wait *lilac_own_wait(lua_State *L) {
 
 /* ---- creation -------------------------------------------------------------------------------- */
 
-/* The trampoline: [handler, function, arguments…] → results, or one error. A coroutine that dies
- * bare would skip its <close> variables; under the pcall they run, and may await. */
+/* The trampoline: [handler, task, function, arguments…] → the task, and results or one error. A
+ * coroutine that dies bare would skip its <close> variables; under the pcall they run, and may
+ * await. The task is at hand at its end, where looking it up would mean to wait for memory. */
 static int trampoline_done(lua_State *L, int status, lua_KContext context) {
     (void)context;
-    if (status == LUA_OK || status == LUA_YIELD) return lua_gettop(L) - 1;
-    slot_of(L)->failed = true;
-    return 1;
+    if (status != LUA_OK && status != LUA_YIELD) slot_of(L)->failed = true;
+    return lua_gettop(L) - 1;
 }
 
 int task_trampoline(lua_State *L) {
-    int status = lua_pcallk(L, lua_gettop(L) - 2, LUA_MULTRET, 1, 0, trampoline_done);
+    int status = lua_pcallk(L, lua_gettop(L) - 3, LUA_MULTRET, 1, 0, trampoline_done);
     return trampoline_done(L, status, 0);
 }
 
@@ -144,6 +144,8 @@ struct task *task_create(lua_State *L, int count) {
     lua_State *co = task->L;
     lua_pushcfunction(co, task_trampoline);
     lua_pushcfunction(co, report_on_throw);
+    lua_pushvalue(L, -1);
+    lua_xmove(L, co, 1);
     lua_xmove(L, co, count + 2); /* with the task itself, which comes back */
     lua_xmove(co, L, 1);
     waitq_append(&runtime->ready, &task->own);
@@ -193,13 +195,10 @@ int task_park(lua_State *L, lilac_wait *wait, const lilac_op *op) {
 
 /* It was cancelled after it was woken, and before it came to park again. */
 static int park_cancelled(lua_State *L, struct task *task, lilac_wait *wait) {
-    const lilac_op *op = task->op;
-    bool undone = !op->cancel || op->cancel(wait);
-    task->deferred = !undone;
-    if (undone) task_wake(task);
+    task_interrupt(task);
     if (task->parked_on) return lua_yieldk(L, 0, (lua_KContext)wait, parked_done);
     waitq_unlink(&task->own); /* woken, while it runs */
-    return undone ? task_raise_cancellation(L, task, 0) : op->done(L, wait);
+    return parked_done(L, LUA_YIELD, (lua_KContext)wait);
 }
 
 int lilac_park(lua_State *L, lilac_wait *wait, const lilac_op *op) {
@@ -419,20 +418,36 @@ void task_refuse_cycle(lua_State *L, struct task *holder) {
 
 /* ---- running and ending ---------------------------------------------------------------------- */
 
+/* Whether the cancellation on top of the task's coroutine comes from a scope that is still entered,
+ * as `local t = timeout(1)` without <close> leaves it: nobody has cancelled the task then. The
+ * error is made to say what is missing. */
+static bool blame_open_scope(struct task *task, const struct error *error) {
+    const struct scope *scope = task->scope;
+    while (scope && scope != error->scope)
+        scope = scope->outer;
+    if (!scope || scope->error != error || !lua_checkstack(task->L, 6)) return false;
+    lua_pushliteral(task->L, "its scope was not closed; write: local _ <close> = ...");
+    error_set_field(task->L, -2, "message");
+    return true;
+}
+
 /* How a task ends that returned, or whose error is on top of its coroutine. A cancellation that
  * came with the result of its last await comes too late, as the result would be lost; one that the
  * task asked for itself and then returned, counts, as in asyncio. */
 static enum future_state end_state(struct task *task, bool failed) {
     if (!failed) return task->request && task->request->own ? FUTURE_CANCELLED : FUTURE_DONE;
-    bool cancelled = is_cancellation_of(error_test(task->L, -1), task);
-    return cancelled ? FUTURE_CANCELLED : FUTURE_FAILED;
+    const struct error *error = error_test(task->L, -1);
+    if (!is_cancellation_of(error, task)) return FUTURE_FAILED;
+    return blame_open_scope(task, error) ? FUTURE_FAILED : FUTURE_CANCELLED;
 }
 
 /* Frees the slot of a task that has ended; its coroutine is kept for the next, clean, when there
- * are not too many already. The table of tasks is at `tasks` in L. */
-static void give_slot(lua_State *L, struct task *task, int tasks) {
+ * are not too many already. */
+static void give_slot(lua_State *L, struct task *task) {
     struct runtime *runtime = task->runtime;
     lua_State *co = task->L;
+    int tasks = lua_gettop(L) + 1;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, runtime->tasks_ref);
     lua_settop(co, 0);
     *(struct task **)lua_getextraspace(co) = &runtime->root;
     interrupt_unplant(runtime, co);
@@ -447,14 +462,17 @@ static void give_slot(lua_State *L, struct task *task, int tasks) {
     }
     slots_give(&runtime->slots, task->slot);
     runtime->live--;
+    lua_pop(L, 1);
     task->slot = 0;
     task->L = NULL;
 }
 
-void task_end(struct task *task, bool failed, int count) {
+/* Ends a task: its object and `count` results, or with `failed` one error, are on top of its
+ * coroutine. */
+static void task_end(struct task *task, bool failed, int count) {
     struct runtime *runtime = task->runtime;
     lua_State *L = runtime->L, *co = task->L;
-    int tasks = lua_gettop(L) + 1, object = tasks + 1;
+    int object = lua_gettop(L) + 1;
     luaL_checkstack(L, count + 8, "too many results");
     enum future_state state = end_state(task, failed);
     if (state == FUTURE_CANCELLED && !failed) {
@@ -465,14 +483,19 @@ void task_end(struct task *task, bool failed, int count) {
     if (task->scope) scope_leave_all(task);
     if (task->request) task_drop_request(task);
     if (task->has_context) context_copy(L, NULL, task);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, runtime->tasks_ref);
-    lua_rawgeti(L, tasks, task_place(task->slot));
-    lua_xmove(co, L, count);
+    lua_xmove(co, L, count + 1);
     bool awaited = task->future.waiters != NULL;
     future_end(L, object, state, count);
-    give_slot(L, task, tasks);
+    give_slot(L, task);
     if (state == FUTURE_FAILED && !awaited) report_failure(L, object);
-    lua_settop(L, tasks - 1);
+    lua_settop(L, object - 1);
+}
+
+/* Ends a task with the error that is all there is on its coroutine. */
+static void task_end_bare(struct task *task) {
+    task_push(task->L, task);
+    lua_insert(task->L, -2);
+    task_end(task, true, 1);
 }
 
 void task_resume(struct task *task) {
@@ -485,7 +508,7 @@ void task_resume(struct task *task) {
         if (task->pending > 0) { /* cancelled before it began: its body never runs */
             lua_settop(co, 0);
             task_take_cancellation(co, task);
-            task_end(task, true, 1);
+            task_end_bare(task);
             return;
         }
     }
@@ -497,7 +520,7 @@ void task_resume(struct task *task) {
     runtime->current = NULL;
     if (status == LUA_YIELD && task->parked_on) return;
     if (status == LUA_OK) {
-        task_end(task, task->failed, count);
+        task_end(task, task->failed, count - 1);
         return;
     }
     if (status == LUA_YIELD) lua_pushliteral(co, "a C function yielded outside of any coroutine");
@@ -505,7 +528,7 @@ void task_resume(struct task *task) {
     lua_resetthread(co);
     lua_settop(co, 0);
     lua_xmove(runtime->L, co, 1);
-    task_end(task, true, 1);
+    task_end_bare(task);
 }
 
 void lilac_check_abi(lua_State *L, int abi) {

@@ -162,9 +162,6 @@ int task_trampoline(lua_State *L);
 /* Runs a ready task until it parks or ends. Only the loop calls it. */
 void task_resume(struct task *task);
 
-/* Ends a task: `count` results, or with `failed` one error, are on top of its coroutine. */
-void task_end(struct task *task, bool failed, int count);
-
 /* Pushes the object of a live task. */
 void task_push(lua_State *L, struct task *task);
 

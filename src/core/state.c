@@ -73,6 +73,7 @@ lua_State *state_open(size_t limit) {
         free(state);
         return NULL;
     }
+    *(void **)lua_getextraspace(L) = NULL; /* there is no runtime yet */
     lua_atpanic(L, on_panic);
     lua_setwarnf(L, on_warning, state);
     lua_gc(L, LUA_GCINC, GC_PAUSE, 0, 0);

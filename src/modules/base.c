@@ -45,8 +45,19 @@ static int base_pcall(lua_State *L) {
     return protected_done(L, status, context);
 }
 
+/* [handler, handler in force, …, error] → error. A cancellation hides the handler from itself; if
+ * it has become a TimeoutError since, that is for the handler after all. */
+static void call_hidden_handler(lua_State *L) {
+    if (lua_rawequal(L, 1, 2) || !error_is(L, -1, "TimeoutError")) return;
+    lua_pushvalue(L, 1);
+    lua_insert(L, -2);
+    lua_pcall(L, 1, 1, 0);
+}
+
 static int xprotected_done(lua_State *L, int status, lua_KContext context) {
+    bool failed = status != LUA_OK && status != LUA_YIELD;
     runtime_of(L)->xpcalls--;
+    if (failed && !passes(L, context)) call_hidden_handler(L);
     return protected_done(L, status, context);
 }
 
@@ -56,6 +67,7 @@ static int base_xpcall(lua_State *L) {
     lua_pushboolean(L, 1);
     lua_pushvalue(L, 1);
     lua_rotate(L, 3, 2); /* function, handler, true, function, arguments */
+    lua_copy(L, 2, 1);
     lua_KContext context = protection(L, 2);
     runtime_of(L)->xpcalls++;
     int status = lua_pcallk(L, arguments, LUA_MULTRET, 2, context, xprotected_done);

@@ -532,12 +532,7 @@ int luaopen_lilac_channel(lua_State *L) {
     static const luaL_Reg functions[] = {{"Channel", channel_new}, {NULL, NULL}};
     object_class(L, "lilac.Channel", methods, meta);
     object_class(L, "lilac.Channel waiter", no_methods, waiter_meta);
-    lua_newtable(L);
-    lua_createtable(L, 0, 1);
-    lua_pushliteral(L, "v");
-    lua_setfield(L, -2, "__mode");
-    lua_setmetatable(L, -2);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &boxes_key);
+    object_weak_table(L, &boxes_key, "v");
     luaL_newlib(L, functions);
     return 1;
 }

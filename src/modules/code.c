@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../core/object.h"
+
 struct code {
     atomic_uint references;
     uint64_t serial; /* by which states know it */
@@ -172,18 +174,9 @@ void code_load_plain(lua_State *L, const struct code *code) {
     lua_remove(L, -2);
 }
 
-static void open_weak(lua_State *L, const void *key, const char *mode) {
-    lua_newtable(L);
-    lua_createtable(L, 0, 1);
-    lua_pushstring(L, mode);
-    lua_setfield(L, -2, "__mode");
-    lua_setmetatable(L, -2);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, key);
-}
-
 void code_open(lua_State *L) {
-    open_weak(L, &codes_key, "k");
-    open_weak(L, &loaded_key, "v");
+    object_weak_table(L, &codes_key, "k");
+    object_weak_table(L, &loaded_key, "v");
     lua_createtable(L, 0, 1);
     lua_pushcfunction(L, box_gc);
     lua_setfield(L, -2, "__gc");

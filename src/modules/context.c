@@ -187,12 +187,7 @@ int luaopen_lilac_context(lua_State *L) {
     static const luaL_Reg functions[] = {{"ContextVar", variable_new}, {NULL, NULL}};
     object_class(L, "lilac.ContextVar", methods, meta);
     object_class(L, "lilac.Token", token_methods, NULL);
-    lua_newtable(L);
-    lua_createtable(L, 0, 1);
-    lua_pushliteral(L, "v");
-    lua_setfield(L, -2, "__mode");
-    lua_setmetatable(L, -2);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &travelled_key);
+    object_weak_table(L, &travelled_key, "v");
     luaL_newlib(L, functions);
     return 1;
 }

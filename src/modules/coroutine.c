@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "../core/interrupt.h"
+#include "../core/object.h"
 #include "../core/report.h"
 #include "../core/runtime.h"
 #include "builtin.h"
@@ -327,12 +328,7 @@ int luaopen_lilac_coroutine(lua_State *L) {
                                          {"running", co_running},
                                          {"isyieldable", co_isyieldable},
                                          {NULL, NULL}};
-    lua_newtable(L);
-    lua_createtable(L, 0, 1);
-    lua_pushliteral(L, "k");
-    lua_setfield(L, -2, "__mode");
-    lua_setmetatable(L, -2);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &tracebacks_key);
+    object_weak_table(L, &tracebacks_key, "k");
     lua_rawgeti(L, LUA_REGISTRYINDEX, runtime_of(L)->transparent_ref);
     static const lua_CFunction transparent[] = {co_resume, co_throw,   wrap_call,
                                                 co_close,  trampoline, task_trampoline};

@@ -144,6 +144,17 @@ static int run_protected(lua_State *L) {
     return 0;
 }
 
+/* [job, what broke the runtime] */
+static int pack_panic(lua_State *L) {
+    luaL_tolstring(L, 2, NULL);
+    lua_pushfstring(L, "%s (raised outside of all Lua code: the thread is given up)",
+                    lua_tostring(L, -1));
+    lua_replace(L, 2);
+    lua_settop(L, 3);
+    pack_error(L, ENDED_RAISED);
+    return 0;
+}
+
 bool far_run(struct job *base, void *context) {
     struct far_job *job = container_of(base, struct far_job, job);
     struct far *far = context;
@@ -153,9 +164,16 @@ bool far_run(struct job *base, void *context) {
     lua_settop(L, 0);
     lua_pushcfunction(L, run_protected);
     lua_pushlightuserdata(L, job);
-    far->broken = lua_pcall(L, 1, 0, 0) != LUA_OK;
-    if (far->broken) job->ending = ENDED_BROKEN;
-    return !far->broken;
+    int status = lua_pcall(L, 1, 0, 0);
+    if (status == LUA_OK) return true;
+    far->broken = true;
+    job->ending = ENDED_BROKEN;
+    lua_pushcfunction(L, pack_panic);
+    lua_insert(L, 1);
+    lua_pushlightuserdata(L, job);
+    lua_insert(L, 2);
+    if (status != LUA_ERRMEM) lua_pcall(L, 2, 0, 0);
+    return false;
 }
 
 void far_settle(struct job *base, void *context) {
@@ -235,9 +253,9 @@ static void far_close(void *context) {
     if (far->runtime && !far->broken) {
         lua_settop(L, 0);
         lua_pushcfunction(L, close_protected);
-        lua_pcall(L, 0, 0, 0);
+        far->broken = lua_pcall(L, 0, 0, 0) != LUA_OK;
     }
-    state_close(L);
+    if (!far->broken || !runtime_give_up(L)) state_close(L);
     free(far);
     place_free_names();
 }

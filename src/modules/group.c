@@ -7,6 +7,7 @@
 
 #include "../core/args.h"
 #include "../core/object.h"
+#include "../core/report.h"
 #include "../core/runtime.h"
 #include "../core/scope.h"
 #include "builtin.h"
@@ -89,29 +90,40 @@ static void keep_failed(lua_State *L, struct group *group) {
     lua_pop(L, 1);
 }
 
-/* Tasks end in the scheduler, where Lua may be used. */
+/* A child has failed. That of a group that was never closed, and whose parent has ended, has nobody
+ * to tell it to. Tasks end in the scheduler, where Lua may be used. */
+static void take_failure(struct group *group, struct task *task) {
+    lua_State *L = task->runtime->L;
+    luaL_checkstack(L, 6, "TaskGroup");
+    task_push(L, task);
+    if (!group->scope.task && !group->closing) {
+        report_failure(L, -1);
+        lua_pop(L, 1);
+        return;
+    }
+    future_push_error(L, -1);
+    add_error(L, group);
+    keep_failed(L, group);
+    abort_group(group);
+}
+
 static void on_child_ended(struct watch *watch, struct future *child) {
     struct member *member = container_of(watch, struct member, watch);
     struct group *group = member->group;
     list_unlink(&member->link);
     free(member);
-    if (child->state == FUTURE_FAILED) {
-        struct task *task = future_task(child);
-        lua_State *L = task->runtime->L;
-        luaL_checkstack(L, 6, "TaskGroup");
-        task_push(L, task);
-        future_push_error(L, -1);
-        add_error(L, group);
-        keep_failed(L, group);
-        abort_group(group);
-    }
+    if (child->state == FUTURE_FAILED) take_failure(group, future_task(child));
     if (list_empty(&group->members)) lilac_wake(&group->wait);
 }
 
-/* tg:create_task(fn, …) → Task */
+/* tg:create_task(fn, …) → Task. One that is cancelled with the group and did not meet that yet, has
+ * not failed by coming too late. */
 static int group_create_task(lua_State *L) {
     struct group *group = check_group(L, 1);
     args_callable(L, 2);
+    struct task *creator = task_running(L);
+    if (group->aborted && !group->closed && creator && creator->pending > 0)
+        return task_raise_cancellation(L, creator, 0);
     if (group->closed || group->aborted || !group->scope.task)
         return lilac_throw(L, "InvalidStateError", "create_task: the TaskGroup %s",
                            group->closed ? "is closed" : "is shutting down");
@@ -125,7 +137,7 @@ static int group_create_task(lua_State *L) {
     return 1;
 }
 
-/* tg:cancel([msg]): cancels the children; in the function form the body too, quietly */
+/* tg:cancel(): cancels the children; in the function form the body too, quietly */
 static int group_cancel(lua_State *L) {
     struct group *group = check_group(L, 1);
     struct cancel_origin origin = cancel_origin_here(L, "TaskGroup:cancel()", 0);
@@ -199,7 +211,7 @@ static bool settle(lua_State *L, struct group *group) {
     }
     group->closed = true;
     scope_exit(L, &group->scope);
-    if (group->errors > 0) {
+    if (group->errors > 0 && !(outside && task->leaving)) { /* os.exit goes on whatever failed */
         if (outside) task_rearm(L, task, 2);
         push_errors(L, group);
         luaL_unref(L, LUA_REGISTRYINDEX, group->errors_ref);

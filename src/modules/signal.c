@@ -1,19 +1,21 @@
 /*
- * lilac.signal. A handler of the system's notes which signal has come and wakes the loop; there
- * the listeners for it are told: a function is called soon, as a callback; a task that waits is
- * woken. While somebody listens for a signal, nothing else happens at it; after that, whatever did
- * before.
+ * lilac.signal. Signals are the process's, and come in any of its threads; who listens has a loop
+ * of its own. A handler of the system's notes at the stations of all loops which signal has come,
+ * and wakes them; there the listeners for it are told: a function is called soon, as a callback; a
+ * task that waits is woken. While somebody listens for a signal, nothing else happens at it; after
+ * that, whatever did before.
  */
 #include <errno.h>
+#include <pthread.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include "../core/args.h"
-#include "../core/interrupt.h"
 #include "../core/list.h"
 #include "../core/object.h"
-#include "../core/runtime.h"
 #include "builtin.h"
 #include "callback.h"
 #include "signame.h"
@@ -21,19 +23,26 @@
 /* Of the signals that have names the last is SIGSYS, 31. */
 enum { SIGNALS = 32 };
 
-/* The one station of a runtime, and of the process: signals are the process's. */
+/* The one station of a runtime. */
 struct station {
     lilac_handle handle; /* first */
     uv_async_t wakeup;
+    struct station *_Atomic next;
+    atomic_uint arrived; /* bits by number */
     struct list listeners;
-    unsigned listening[SIGNALS]; /* how many listen for it */
-    struct sigaction before[SIGNALS];
     unsigned awaited; /* handlers, and iterators that a task waits at: they keep the loop alive */
 };
 
-/* What a signal handler may touch. */
-static volatile sig_atomic_t arrived[SIGNALS];
-static struct station *volatile station;
+/* What a signal handler may touch: the stations, and how many handlers look at them just now. */
+static struct station *_Atomic stations;
+static atomic_uint lookers;
+
+/* Of the process: how many listen for a signal, and what stood there before. */
+static struct {
+    pthread_mutex_t lock; /* also of changes of `stations` */
+    unsigned listening[SIGNALS];
+    struct sigaction before[SIGNALS];
+} desk = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 /* A function that stands for one signal, or an iterator over several. libuv knows nothing of it. */
 struct listener {
@@ -48,14 +57,40 @@ struct listener {
 /* Their addresses are keys of the registry: the station, and the open handlers by address. */
 static const char station_key, handlers_key;
 
-/* ---- the station ----------------------------------------------------------------------------- */
+/* ---- stations -------------------------------------------------------------------------------- */
 
 static void on_signal(int signo) {
     int saved_errno = errno;
-    struct station *here = station;
-    arrived[signo] = 1;
-    if (here) uv_async_send(&here->wakeup);
+    atomic_fetch_add(&lookers, 1);
+    for (struct station *at = stations; at; at = at->next) {
+        atomic_fetch_or(&at->arrived, 1u << signo);
+        uv_async_send(&at->wakeup);
+    }
+    atomic_fetch_sub(&lookers, 1);
     errno = saved_errno;
+}
+
+/* Until no handler looks at what was there before. They wait for nobody, and end at once. */
+static void wait_for_lookers(void) {
+    while (atomic_load(&lookers) > 0)
+        sched_yield();
+}
+
+static void add_station(struct station *here) {
+    pthread_mutex_lock(&desk.lock);
+    here->next = stations;
+    stations = here;
+    pthread_mutex_unlock(&desk.lock);
+}
+
+static void remove_station(struct station *here) {
+    pthread_mutex_lock(&desk.lock);
+    struct station *_Atomic *at = &stations;
+    while (*at && *at != here)
+        at = &(*at)->next;
+    if (*at) *at = here->next; /* else it could not be opened */
+    wait_for_lookers();
+    pthread_mutex_unlock(&desk.lock);
 }
 
 static void station_hold(struct station *here) {
@@ -74,12 +109,7 @@ static void waiter_wake(struct listener *listener) {
 
 static void on_wakeup(uv_async_t *wakeup) {
     struct station *here = container_of(wakeup, struct station, wakeup);
-    uint32_t come = 0;
-    for (int signo = 1; signo < SIGNALS; signo++) {
-        if (!arrived[signo]) continue;
-        arrived[signo] = 0;
-        come |= 1u << signo;
-    }
+    uint32_t come = atomic_exchange(&here->arrived, 0);
     for (struct list *at = here->listeners.next; at != &here->listeners; at = at->next) {
         struct listener *listener = container_of(at, struct listener, link);
         if (!(listener->wanted & come)) continue;
@@ -92,11 +122,13 @@ static void on_wakeup(uv_async_t *wakeup) {
     }
 }
 
-/* A signal that nobody was told of yet is for what stands there from now on. */
+/* The last one who listened for it has left, and the desk is locked. A signal that nobody was told
+ * of yet is for what stands there from now on. */
 static void stop_listening(struct station *here, int signo) {
-    sigaction(signo, &here->before[signo], NULL);
-    if (arrived[signo]) kill(getpid(), signo);
-    arrived[signo] = 0;
+    sigaction(signo, &desk.before[signo], NULL);
+    wait_for_lookers();
+    uint32_t bit = 1u << signo;
+    if (atomic_fetch_and(&here->arrived, ~bit) & bit) kill(getpid(), signo);
 }
 
 /* A callback is cancelled by who can. */
@@ -107,9 +139,11 @@ static void listener_on_close(lilac_handle *handle) {
     if (listener->callback) station_release(here);
     waiter_wake(listener);
     list_unlink(&listener->link);
+    pthread_mutex_lock(&desk.lock);
     for (int signo = 1; signo < SIGNALS; signo++)
-        if (listener->wanted & 1u << signo && --here->listening[signo] == 0)
+        if (listener->wanted & 1u << signo && --desk.listening[signo] == 0)
             stop_listening(here, signo);
+    pthread_mutex_unlock(&desk.lock);
 }
 
 static const lilac_handle_type handler_type = {
@@ -121,7 +155,7 @@ static void station_on_close(lilac_handle *handle) {
     struct station *here = (struct station *)handle;
     while (!list_empty(&here->listeners))
         lilac_handle_close(&container_of(here->listeners.next, struct listener, link)->handle);
-    station = NULL;
+    remove_station(here);
 }
 
 static const lilac_handle_type station_type = {
@@ -129,8 +163,6 @@ static const lilac_handle_type station_type = {
 
 /* The station of this state, which is opened when it is not there; pushes nothing. */
 static struct station *station_open(lua_State *L, const char *op) {
-    if (!interrupt_has_signals(runtime_of(L)))
-        lilac_throw(L, "InvalidStateError", "%s: signals go to the lilac of the main thread", op);
     lua_rawgetp(L, LUA_REGISTRYINDEX, &station_key);
     struct station *here = lua_isnil(L, -1) ? NULL : lilac_handle_test(L, -1, &station_type);
     lua_pop(L, 1);
@@ -142,21 +174,30 @@ static struct station *station_open(lua_State *L, const char *op) {
     if (status != 0) lilac_raise(L, status, "%s", op);
     lilac_handle_opened(&here->handle, (uv_handle_t *)&here->wakeup);
     uv_unref((uv_handle_t *)&here->wakeup);
-    station = here;
+    add_station(here);
     return here;
 }
 
-/* Plain C. */
+/* The signals that somebody at this station listens for. */
+static uint32_t wanted_at(const struct station *here) {
+    uint32_t wanted = 0;
+    for (struct list *at = here->listeners.next; at != &here->listeners; at = at->next)
+        wanted |= container_of(at, struct listener, link)->wanted;
+    return wanted;
+}
+
+/* Plain C. What came before is not for the first who listens here. */
 static void listener_join(struct listener *listener, struct station *here, uint32_t wanted) {
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+    atomic_fetch_and(&here->arrived, wanted_at(here));
     listener->station = here;
     listener->wanted = wanted;
     list_append(&here->listeners, &listener->link);
-    for (int signo = 1; signo < SIGNALS; signo++) {
-        if (!(wanted & 1u << signo) || here->listening[signo]++ > 0) continue;
-        arrived[signo] = 0;
-        sigaction(signo, &action, &here->before[signo]);
-    }
+    pthread_mutex_lock(&desk.lock);
+    for (int signo = 1; signo < SIGNALS; signo++)
+        if (wanted & 1u << signo && desk.listening[signo]++ == 0)
+            sigaction(signo, &action, &desk.before[signo]);
+    pthread_mutex_unlock(&desk.lock);
 }
 
 /* ---- arguments ------------------------------------------------------------------------------- */

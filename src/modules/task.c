@@ -301,7 +301,9 @@ static int task_newindex(lua_State *L) {
     struct task *task = check_task(L);
     const char *key = luaL_checkstring(L, 2);
     if (strcmp(key, "name") != 0) return luaL_error(L, "a Task has no field '%s' to set", key);
-    luaL_checkstring(L, 3);
+    if (!lua_isstring(L, 3))
+        return luaL_error(L, "the name of a Task is a string, not a %s value", luaL_typename(L, 3));
+    lua_tostring(L, 3); /* a number becomes a string */
     lua_rawgeti(L, LUA_REGISTRYINDEX, task->runtime->names_ref);
     lua_pushvalue(L, 1);
     lua_pushvalue(L, 3);
@@ -379,6 +381,10 @@ static int call_exception_handler(lua_State *L) {
         lua_getfield(L, 1, fields[i]);
     const char *message = lua_isstring(L, 2) ? lua_tostring(L, 2) : "an error";
     bool is_task = task_test(L, 5) != NULL;
+    if (!lua_isstring(L, 4) && is_task) {
+        report_push_traceback(L, 5);
+        lua_replace(L, 4);
+    }
     if (!lua_isstring(L, 4) && error_test(L, 3)) {
         error_push_field(L, 3, "traceback");
         lua_replace(L, 4);

@@ -93,11 +93,14 @@ static struct pool *push_default(lua_State *L) {
 
 /* ---- jobs ------------------------------------------------------------------------------------ */
 
+static void wake_shutters(struct pool *pool) {
+    if (list_empty(&pool->jobs)) waitq_wake_all(&pool->shutters);
+}
+
 /* It is over for its pool. */
 static void leave_pool(struct far_job *job) {
-    struct pool *pool = job->pool;
     list_unlink(&job->in_pool);
-    if (list_empty(&pool->jobs)) waitq_wake_all(&pool->shutters);
+    wake_shutters(job->pool);
 }
 
 /* It has come back and nobody needs it any more. */
@@ -118,10 +121,16 @@ static void on_done(struct job *base) {
     }
 }
 
+/* Nobody waits for it any more: it may as well stop. */
 static void on_drop(struct job *base) {
     struct far_job *job = container_of(base, struct far_job, job);
-    clock_disarm(&runtime_of_crew(base->crew)->clock, &job->late);
+    struct runtime *runtime = runtime_of_crew(base->crew);
+    clock_disarm(&runtime->clock, &job->late);
     leave_pool(job);
+    if (job->stopped) return;
+    job->origin = (struct cancel_origin){.by = "the end of its ThreadPool"};
+    job->grace_s = runtime->options.grace_s;
+    far_stop(job);
 }
 
 static const struct job_type far_type = {
@@ -168,10 +177,15 @@ static void stop(struct far_job *job, const struct cancel_origin *origin) {
 
 /* Whether no thread had begun it; then it is gone. */
 static bool withdraw(struct far_job *job) {
-    leave_pool(job);
-    if (job_leave_queued(&job->job)) return true;
-    list_append(&job->pool->jobs, &job->in_pool);
-    return false;
+    struct pool *pool = job->pool;
+    struct list *next = job->in_pool.next;
+    list_unlink(&job->in_pool);
+    bool is_gone = job_leave_queued(&job->job);
+    if (is_gone)
+        wake_shutters(pool);
+    else
+        list_append(next, &job->in_pool); /* where it was: somebody may be going through them */
+    return is_gone;
 }
 
 /* The task of a submitted job was cancelled before it began to wait. */
@@ -357,22 +371,28 @@ static void on_end(void *ctx) {
     waitq_wake_all(&pool->shutters);
 }
 
+/* Whether all its jobs and threads have ended; the threads are told when the jobs have. */
+static bool is_over(struct pool *pool) {
+    if (!pool->ended && list_empty(&pool->jobs)) crew_end(pool->crew, on_end, pool);
+    return pool->ended;
+}
+
+static struct pool *pool_of(lilac_wait *wait) {
+    return container_of(waitq_of(wait), struct pool, shutters);
+}
+
 static void shutdown_describe(lilac_wait *wait, char *text, size_t size) {
-    const struct pool *pool = container_of(waitq_of(wait), struct pool, shutters);
-    snprintf(text, size, list_empty(&pool->jobs) ? "its threads" : "its jobs");
+    snprintf(text, size, list_empty(&pool_of(wait)->jobs) ? "its threads" : "its jobs");
 }
 
 static int shutdown_done(lua_State *L, lilac_wait *wait) {
-    struct pool *pool = check(L);
-    if (!pool->ended && list_empty(&pool->jobs)) crew_end(pool->crew, on_end, pool);
-    if (pool->ended) return 0;
-    if (wait) lilac_checkpoint(L);
     static const lilac_op op = {.name = "pool:shutdown",
                                 .cancel = waitq_cancel,
                                 .done = shutdown_done,
                                 .describe = shutdown_describe};
-    waitq_append(&pool->shutters, lilac_own_wait(L));
-    return task_park(L, lilac_own_wait(L), &op);
+    struct pool *pool = check(L);
+    (void)wait;
+    return is_over(pool) ? 0 : waitq_park(L, &pool->shutters, &op);
 }
 
 /* pool:shutdown(): waits for the jobs, then for the threads. */
@@ -384,26 +404,49 @@ static int pool_shutdown(lua_State *L) {
     return shutdown_done(L, NULL);
 }
 
-/* Leaving the scope by an error cancels the jobs first. */
+/* ---- the end of its scope -------------------------------------------------------------------- */
+
+static void cancel_jobs(struct pool *pool, const struct cancel_origin *origin) {
+    struct list *at = pool->jobs.next, *next;
+    for (; at != &pool->jobs; at = next) {
+        struct far_job *job = container_of(at, struct far_job, in_pool);
+        next = at->next; /* the job may be gone */
+        if (job->wait)
+            task_cancel(job->wait->task, origin, LUA_NOREF);
+        else if (job->watch.future)
+            future_cancel(job->watch.future, origin);
+    }
+}
+
+/* The wait goes on: no job is left to itself. */
+static bool close_cancel(lilac_wait *wait) {
+    cancel_jobs(pool_of(wait), task_pending_origin(wait->task));
+    return false;
+}
+
+/* [pool, error or nil]. A cancellation that came while it waited is raised in the end, unless there
+ * is an error already. */
+static int close_done(lua_State *L, lilac_wait *wait) {
+    static const lilac_op op = {.name = "pool:close",
+                                .cancel = close_cancel,
+                                .done = close_done,
+                                .describe = shutdown_describe};
+    struct pool *pool = check(L);
+    struct task *task = task_able_to_wait(L);
+    (void)wait;
+    if (!is_over(pool)) return waitq_park(L, &pool->shutters, &op);
+    task_was_deferred(task); /* forgotten: it is pending still */
+    return task->pending > 0 && lua_isnil(L, 2) ? task_raise_cancellation(L, task, 0) : 0;
+}
+
+/* Leaving it by an error cancels the jobs first. */
 static int pool_close(lua_State *L) {
     struct pool *pool = check(L);
-    bool is_failed = !lua_isnoneornil(L, 2);
     struct cancel_origin origin = cancel_origin_here(L, "the end of its ThreadPool's scope", 0);
-    lua_settop(L, 1);
+    lua_settop(L, 2);
     pool->shut = true;
-    if (is_failed) {
-        struct list *at = pool->jobs.next, *next;
-        for (; at != &pool->jobs; at = next) {
-            struct far_job *job = container_of(at, struct far_job, in_pool);
-            next = at->next; /* the job may be gone */
-            if (job->wait)
-                task_cancel(job->wait->task, &origin, LUA_NOREF);
-            else if (job->watch.future)
-                future_cancel(job->watch.future, &origin);
-        }
-    }
-    task_able_to_wait(L);
-    return shutdown_done(L, NULL);
+    if (!lua_isnil(L, 2)) cancel_jobs(pool, &origin);
+    return close_done(L, NULL);
 }
 
 static int pool_tostring(lua_State *L) {

@@ -1,7 +1,8 @@
 /*
  * Deadlines as scopes: timeout, timeout_at, move_on_after, wait_for. The scope's deadline cancels
- * what runs in it; leaving the scope with that cancellation turns it into a TimeoutError. The
- * function forms are the same scope, to be closed when the C function returns.
+ * what runs in it; when that cancellation leaves the scope, it becomes a TimeoutError. Timeouts are
+ * many: to raise a second error would be half the cost of one. The function forms are the same
+ * scope, to be closed when the C function returns.
  */
 #include "../core/args.h"
 #include "../core/object.h"
@@ -12,6 +13,7 @@
 struct timeout {
     const struct object_type *type;
     struct scope scope;
+    uint64_t when_ns; /* NEVER_NS: never */
 };
 
 static const struct object_type timeout_type = {"Timeout", sizeof(struct timeout)};
@@ -20,13 +22,14 @@ static struct timeout *check_timeout(lua_State *L, int arg) {
     return object_check(L, arg, &timeout_type);
 }
 
-/* Pushes a scope that ends at `when_ns` (never: NEVER_NS) and enters it. */
+/* Pushes a scope that ends at `when_ns` (never: NEVER_NS) and enters it. Upvalue 1 of all functions
+ * that do is the metatable. */
 static struct timeout *push_timeout(lua_State *L, const char *by, double seconds, uint64_t when_ns,
                                     bool interrupt) {
     task_able_to_wait(L);
     struct timeout *timeout = lua_newuserdatauv(L, sizeof *timeout, 0);
-    *timeout = (struct timeout){.type = &timeout_type};
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &timeout_type);
+    *timeout = (struct timeout){.type = &timeout_type, .when_ns = when_ns};
+    lua_pushvalue(L, lua_upvalueindex(1));
     lua_setmetatable(L, -2);
     timeout->scope.origin = cancel_origin_here(L, by, seconds);
     timeout->scope.interrupt = interrupt;
@@ -50,12 +53,10 @@ static uint64_t moment_after(lua_State *L, int arg) {
 /* __close(timeout, error) */
 static int timeout_close(lua_State *L) {
     struct timeout *timeout = check_timeout(L, 1);
-    bool mine = timeout->scope.task && scope_owns(L, &timeout->scope, 2);
+    if (timeout->scope.task && scope_owns(L, &timeout->scope, 2))
+        error_become_timeout(lua_touserdata(L, 2));
     scope_exit(L, &timeout->scope);
-    if (!mine) return 0;
-    lua_settop(L, 2);
-    error_new_timeout(L);
-    return lua_error(L);
+    return 0;
 }
 
 /* ---- the scope ------------------------------------------------------------------------------- */
@@ -106,14 +107,13 @@ static int lilac_timeout_at(lua_State *L) {
     return open_scope(L, "timeout_at(%g)", args_duration_ns(L, 1));
 }
 
-/* t:when() → the time of the loop at which it expires, or nil */
+/* t:when() → the time of the loop at which it expires or has expired, or nil */
 static int timeout_when(lua_State *L) {
-    struct timeout *timeout = check_timeout(L, 1);
-    struct scope *scope = &timeout->scope;
-    if (scope->deadline.place == 0)
+    uint64_t when_ns = check_timeout(L, 1)->when_ns;
+    if (when_ns == NEVER_NS)
         lua_pushnil(L);
     else
-        lua_pushnumber(L, (double)clock_when(&scope->task->runtime->clock, &scope->deadline) / 1e9);
+        lua_pushnumber(L, (double)when_ns / 1e9);
     return 1;
 }
 
@@ -130,6 +130,7 @@ static int timeout_reschedule(lua_State *L) {
         clock_disarm(&scope->task->runtime->clock, &scope->deadline);
     else if (!scope_arm(scope, when_ns))
         return luaL_error(L, "reschedule: not enough memory");
+    timeout->when_ns = when_ns;
     return 0;
 }
 
@@ -241,8 +242,8 @@ int luaopen_lilac_timeout(lua_State *L) {
                                          {"current_deadline", current_deadline},
                                          {NULL, NULL}};
     object_class(L, "lilac.Timeout", methods, meta);
+    luaL_newlibtable(L, functions);
     luaL_getmetatable(L, "lilac.Timeout");
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &timeout_type); /* as timeouts are made often */
-    luaL_newlib(L, functions);
+    luaL_setfuncs(L, functions, 1);
     return 1;
 }
