@@ -168,6 +168,7 @@ asan-examples: all
 # Lua and libuv are not instrumented: what is watched is what lilac shares between threads.
 THREAD_SPECS := spec/modules/thread_spec.lua spec/modules/channel_spec.lua \
                 spec/modules/transfer_spec.lua spec/modules/dns_spec.lua \
+                spec/modules/signal_spec.lua \
                 spec/lua/thread_map_spec.lua spec/lua/workers_spec.lua
 
 tsan:

@@ -16,8 +16,8 @@ BENCH_CFLAGS := -std=c11 -D_GNU_SOURCE -O2 $(or $(WARNINGS),-Wall -Wextra) \
 .PHONY: bench-limits
 bench-limits: $(BENCH_PROGRAMS)
 
-build/bench/tls/%: BENCH_LIBS += $(shell pkg-config --libs libssl libcrypto)
+build/bench/tls/% build/bench/idle/%: BENCH_LIBS += $(shell pkg-config --libs libssl libcrypto)
 
-$(BENCH_PROGRAMS): build/%: %.c bench/limit.h bench/build.mk
+$(BENCH_PROGRAMS): build/%: %.c $(wildcard bench/*.h) bench/build.mk
 	@mkdir -p $(@D)
 	$(call say,cc $@)$(CC) $(BENCH_CFLAGS) -o $@ $< $(BENCH_LIBS)

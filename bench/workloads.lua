@@ -82,6 +82,20 @@ local function echo_tls(bytes, ratio)
   }
 end
 
+-- The servers of the echo benchmarks; `metric` has the bound.
+local function idle(kind, folder, metric)
+  local commands = {limit = "build/bench/" .. folder .. "/limit"}
+  for contender, file in pairs {lilac = "lilac.lua", asyncio = "python.py", node = "node.js"} do
+    commands[contender] = "bench/" .. folder .. "/" .. file
+  end
+  metric.unit, metric.per, metric.of = "bytes", "connection", "limit"
+  return {
+    name = "idle-" .. kind, folder = "idle", driver = "client", argument = kind,
+    title = "memory of an echo server for 800 connections that are silent, over " .. kind,
+    count = 800, peer_count = 800, commands = commands, metrics = {metric},
+  }
+end
+
 -- The time on the wall as well: the pool reads while the program computes.
 local function file(kind, title, per, count, ratio)
   return {
@@ -112,7 +126,10 @@ local function cores(kind, title)
       limit = "build/lilac bench/cores/lilac.lua 1 " .. kind,
       lilac = "bench/cores/lilac.lua 2 " .. kind,
     },
-    metrics = {{unit = "ns", per = "line", of = "limit", ratio = 0.556}},
+    metrics = {
+      {unit = "ns", per = "line", of = "limit", ratio = 0.556},
+      {unit = "percent", per = "core, for the client", of = "limit", max = 20},
+    },
   }
 end
 
@@ -167,6 +184,8 @@ return {
     count = 2000, peer_count = 2000, argument = 0, driver = "client", repeats = 4,
     metrics = {{unit = "us", per = "connection", of = "limit", ratio = 1.25}},
   },
+  idle("tcp", "echo", {max = 4500}),
+  idle("tls", "tls", {ratio = 0.75}),
   file("chunks", "a file of 1 GiB in the page cache, 64 KiB at a time", "MiB, us", 1024, 3),
   file("lines", "a file of 256 MiB in the page cache, line by line", "line, ns", 256, 2),
   file("small", "50k files of 4 KiB, whole, 16 at a time", "file, us", 50000, 0.7),

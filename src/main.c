@@ -206,12 +206,17 @@ static int read_environment(struct command *command) {
     return parse_seed("LILAC_SHUFFLE", seed, runtime);
 }
 
+static int refuse_stdin(void) {
+    return refuse("--workers", "only one of them could read stdin: name a script");
+}
+
 /* The script, or stdin where neither a script nor code is given and nobody types there. */
 static int choose_script(struct command *command) {
     char **argv = command->argv;
     int script = command->script;
     if (script < command->argc) {
         bool is_stdin = strcmp(argv[script], "-") == 0 && strcmp(argv[script - 1], "--") != 0;
+        if (is_stdin && command->workers > 0) return refuse_stdin();
         add_job(command, JOB_SCRIPT, is_stdin ? NULL : argv[script]);
         return GO_ON;
     }
@@ -220,6 +225,7 @@ static int choose_script(struct command *command) {
     }
     if (command->version) return DONE;
     if (isatty(STDIN_FILENO)) return refuse("stdin", "a terminal: name a script");
+    if (command->workers > 0) return refuse_stdin();
     add_job(command, JOB_FILE, NULL);
     return GO_ON;
 }

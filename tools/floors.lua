@@ -20,7 +20,7 @@ end
 local nouns = set "args buffer crew list waitq work error object"
 local insiders = set [[base task callback coroutine debug gather group timeout context inspect
                        watchdog interrupt report trace sync lock queue testing signal thread far
-                       channel standard standard_poll terminal]]
+                       channel standard standard_poll terminal connections]]
 
 local function stem(path) return (path:match("([^/]+)%.[ch]$")) end
 

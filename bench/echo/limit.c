@@ -1,47 +1,15 @@
-/* The limit of echo: a raw libuv server. One read buffer for all connections; what is read is
- * written at once, and only what the socket does not take is copied. */
+/* The limit of echo: a raw libuv server. What is read is written at once. */
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include <uv.h>
-
-struct rest {
-    uv_write_t request;
-    char bytes[];
-};
-
-static char inbox[65536];
+#include "../stream.h"
 
 static void on_close(uv_handle_t *handle) {
     free(handle);
 }
 
-static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer) {
-    (void)handle, (void)suggested;
-    *buffer = uv_buf_init(inbox, sizeof inbox);
-}
-
-static void on_write(uv_write_t *request, int status) {
-    (void)status;
-    free(request->data);
-}
-
-static void rest_write(uv_stream_t *stream, const char *bytes, size_t size) {
-    struct rest *rest = malloc(sizeof *rest + size);
-    memcpy(rest->bytes, bytes, size);
-    rest->request.data = rest;
-    uv_buf_t buffer = uv_buf_init(rest->bytes, (unsigned)size);
-    if (uv_write(&rest->request, stream, &buffer, 1, on_write) != 0) free(rest);
-}
-
 static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buffer) {
     if (nread < 0) uv_close((uv_handle_t *)stream, on_close);
-    if (nread <= 0) return;
-    uv_buf_t out = uv_buf_init(buffer->base, (unsigned)nread);
-    int sent = uv_try_write(stream, &out, 1);
-    if (sent < 0) sent = 0;
-    if (sent < nread) rest_write(stream, out.base + sent, (size_t)(nread - sent));
+    if (nread > 0) stream_send(stream, buffer->base, (size_t)nread);
 }
 
 union handle {

@@ -2,20 +2,9 @@
  * last word, on the last core, drives it from the first, and prints the server's CPU time per
  * message of 50 connections with one message in flight on each, or, where the size is 0, per
  * connection that is opened and closed. The server prints its port. */
-#include <arpa/inet.h>
-#include <netinet/tcp.h>
-#include <sched.h>
-#include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/epoll.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
-#include <time.h>
-#include <unistd.h>
 
-#include <openssl/ssl.h>
+#include "../tls.h"
 
 enum { CONNECTIONS = 50, SECONDS = 2, SIZE_MAX_BYTES = 65536 };
 
@@ -27,74 +16,12 @@ struct connection {
 static struct connection connections[CONNECTIONS];
 static char message[SIZE_MAX_BYTES], inbox[SIZE_MAX_BYTES];
 static int size;
-static pid_t server;
 static SSL_CTX *context;
-static char certificate[] = "/tmp/lilac-bench-XXXXXX";
-static struct sockaddr_in address = {.sin_family = AF_INET};
-
-static void check(int ok, const char *what) {
-    if (ok) return;
-    perror(what);
-    if (server > 0) kill(server, SIGKILL);
-    unlink(certificate);
-    exit(1);
-}
-
-static double clock_seconds(clockid_t clock) {
-    struct timespec now;
-    check(clock_gettime(clock, &now) == 0, "clock_gettime");
-    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
-}
-
-static void core_pin(long core) {
-    cpu_set_t cores;
-    CPU_ZERO(&cores);
-    CPU_SET((size_t)core, &cores);
-    check(sched_setaffinity(0, sizeof cores, &cores) == 0, "sched_setaffinity");
-}
-
-static void certificate_make(void) {
-    char command[256];
-    int fd = mkstemp(certificate);
-    check(fd >= 0, "mkstemp");
-    close(fd);
-    snprintf(command, sizeof command,
-             "f=%s; openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 "
-             "-subj /CN=localhost -keyout $f.key -out $f 2>/dev/null; cat $f.key >>$f; rm $f.key",
-             certificate);
-    check(system(command) == 0, "openssl req");
-}
-
-static void server_start(char **words, int count) {
-    int ends[2], port = 0;
-    check(pipe(ends) == 0, "pipe");
-    memmove(words, words + 1, (size_t)(count - 1) * sizeof *words);
-    words[count - 1] = certificate;
-    server = fork();
-    check(server >= 0, "fork");
-    if (server == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        core_pin(sysconf(_SC_NPROCESSORS_ONLN) - 1);
-        dup2(ends[1], STDOUT_FILENO);
-        execvp(words[0], words);
-        perror(words[0]);
-        _exit(127);
-    }
-    close(ends[1]);
-    FILE *output = fdopen(ends[0], "r");
-    check(output && fscanf(output, "%d", &port) == 1, "the server's port");
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    address.sin_port = htons((uint16_t)port);
-}
+static struct sockaddr_in address;
 
 static void connection_open(struct connection *connection) {
-    int on = 1;
-    connection->fd = socket(AF_INET, SOCK_STREAM, 0);
-    check(connect(connection->fd, (struct sockaddr *)&address, sizeof address) == 0, "connect");
-    setsockopt(connection->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    connection->ssl = SSL_new(context);
-    SSL_set_fd(connection->ssl, connection->fd);
-    check(SSL_connect(connection->ssl) == 1, "the handshake");
+    connection->fd = socket_connect((struct sockaddr *)&address, sizeof address);
+    connection->ssl = tls_connect(context, connection->fd);
 }
 
 static void connection_close(struct connection *connection) {
@@ -160,21 +87,17 @@ int main(int argc, char **argv) {
     check(size >= 0 && size <= SIZE_MAX_BYTES, "size");
     for (int i = 0; i < size; i++)
         message[i] = (char)(i * 31);
-    context = SSL_CTX_new(TLS_client_method());
-    /* Sessions come before the echo; the socket is not to be ready for them alone. */
-    SSL_CTX_set_mode(context, SSL_MODE_AUTO_RETRY);
+    context = client_context();
     certificate_make();
-    server_start(argv + 2, argc - 2);
+    char **command = command_with(argv + 2, argc - 2, certificate);
+    address = address_of_port(server_start(command, last_core()));
     core_pin(0);
     int poll = connections_open();
-    clockid_t cpu;
-    check(clock_getcpuclockid(server, &cpu) == 0, "clock_getcpuclockid");
+    clockid_t cpu = server_clock();
     load(poll, count / 10);
     double start = clock_seconds(cpu);
     long done = load(poll, count);
     printf("us %.3f\n", (clock_seconds(cpu) - start) / (double)done * 1e6);
-    kill(server, SIGKILL);
-    waitpid(server, NULL, 0);
-    unlink(certificate);
+    server_end();
     return 0;
 }

@@ -1,13 +1,11 @@
-/* The limit of echo in TLS: OpenSSL between two memory BIOs, over raw libuv. One read buffer for
- * all connections; what is read is written at once, and only what the socket does not take is
- * copied. */
+/* The limit of echo in TLS: OpenSSL between two memory BIOs, over raw libuv. What is read is
+ * written at once. */
 #include <stdbool.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include <openssl/ssl.h>
-#include <uv.h>
+
+#include "../stream.h"
 
 struct connection {
     uv_tcp_t tcp;
@@ -15,12 +13,7 @@ struct connection {
     BIO *in, *out;
 };
 
-struct rest {
-    uv_write_t request;
-    char bytes[];
-};
-
-static char inbox[65536], plain[65536];
+static char plain[65536];
 static SSL_CTX *context;
 
 static void on_close(uv_handle_t *handle) {
@@ -29,34 +22,12 @@ static void on_close(uv_handle_t *handle) {
     free(connection);
 }
 
-static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer) {
-    (void)handle, (void)suggested;
-    *buffer = uv_buf_init(inbox, sizeof inbox);
-}
-
-static void on_write(uv_write_t *request, int status) {
-    (void)status;
-    free(request->data);
-}
-
-static void rest_write(uv_stream_t *stream, const char *bytes, size_t size) {
-    struct rest *rest = malloc(sizeof *rest + size);
-    memcpy(rest->bytes, bytes, size);
-    rest->request.data = rest;
-    uv_buf_t buffer = uv_buf_init(rest->bytes, (unsigned)size);
-    if (uv_write(&rest->request, stream, &buffer, 1, on_write) != 0) free(rest);
-}
-
 /* Sends what OpenSSL has written. */
 static void flush(struct connection *connection) {
     char *bytes;
     long size = BIO_get_mem_data(connection->out, &bytes);
     if (size <= 0) return;
-    uv_stream_t *stream = (uv_stream_t *)&connection->tcp;
-    uv_buf_t out = uv_buf_init(bytes, (unsigned)size);
-    long sent = uv_try_write(stream, &out, 1);
-    if (sent < 0) sent = 0;
-    if (sent < size) rest_write(stream, bytes + sent, (size_t)(size - sent));
+    stream_send((uv_stream_t *)&connection->tcp, bytes, (size_t)size);
     (void)BIO_reset(connection->out);
 }
 

@@ -8,7 +8,8 @@ return function(name, list)
   if type(list) ~= "table" then
     error(("bad argument #1 to '%s' (table expected, got %s)"):format(name, type(list)), 3)
   end
-  for i, item in ipairs(list) do
+  for i = 1, #list do
+    local item = list[i]
     if type(item) ~= "function" and not is_future(item) then
       error(("bad argument #1 to '%s' (item %d: function, Task or Future expected, got %s)")
         :format(name, i, type(item)), 3)

@@ -97,28 +97,36 @@ end
 local function prepare_tls(name, argument, options, given)
   local value = options and options.tls
   if value == nil or value == false then return nil end
-  local start = require "lilac.start_tls".prepare(value, given, function(what, ...)
+  return require "lilac.start_tls".prepare(value, given, function(what, ...)
     error(("bad argument #%d to '%s' (option 'tls': %s)"):format(argument, name,
       what:format(...)), 0)
   end)
-  return function(stream)
-    local ok, result = pcall(start, stream)
-    if ok then return result end
-    stream:close()
-    error(result, 0)
-  end
 end
 
---- `serve` with TLS: whoever is slow at it only keeps its own task waiting.
-local function serve_tls(shake_hands, handler)
-  if not shake_hands then return handler end
-  return function(stream) return handler(shake_hands(stream)) end
+--- Shakes hands on a new connection, which is closed when that fails or is cancelled.
+local function secured(stream, shake_hands)
+  local ok, result = lilac.pcall(shake_hands, stream)
+  if ok then return result end
+  stream:close()
+  error(result, 0)
 end
 
+--- Calls a function of ours in C, so that what it says about an argument names no line of ours.
+local function unplaced(fn, ...)
+  local ok, result = pcall(fn, ...)
+  if not ok then error(result, 0) end
+  return result
+end
+
+--- Connects to a host, or to a numeric address, which needs no lookup and no race.
 local function connect(host, port, options, delay, shake_hands)
-  local addresses = dns.getaddrinfo(host, port)
-  local stream = race(host, addresses, delay, tcp.connect, options)
-  return shake_hands and shake_hands(stream) or stream
+  local stream
+  if dns.is_numeric(host) then
+    stream = unplaced(tcp.connect, host, port, options)
+  else
+    stream = race(host, dns.getaddrinfo(host, port), delay, tcp.connect, options)
+  end
+  return shake_hands and secured(stream, shake_hands) or stream
 end
 
 --- Connects to a TCP server. The addresses of a name are raced, as RFC 8305 ("happy eyeballs")
@@ -133,8 +141,8 @@ end
 ---@return lilac.Stream
 function net.connect(host, port, options)
   check_address("connect", host, port, 1)
-  local passed = options ~= nil
-    and check_options("connect", 3, options, CONNECT_OPTIONS, RACE_OPTIONS) or nil
+  if options == nil then return connect(host, port, nil, ATTEMPT_DELAY) end
+  local passed = check_options("connect", 3, options, CONNECT_OPTIONS, RACE_OPTIONS)
   local timeout = check_seconds("connect", 3, options, "timeout")
   local delay = check_seconds("connect", 3, options, "happy_eyeballs_delay") or ATTEMPT_DELAY
   local secure = prepare_tls("connect", 3, options,
@@ -196,7 +204,7 @@ local function connect_unix(path, options, secure)
   local pause = FIRST_PAUSE
   while true do
     local ok, result = pcall(unix.connect, path, options)
-    if ok then return secure and secure(result) or result end
+    if ok then return secure and secured(result, secure) or result end
     if not lilac.errors.is(result, "BlockingIOError") then error(result, 0) end
     lilac.sleep(pause)
     pause = math.min(2 * pause, LAST_PAUSE)
@@ -235,13 +243,6 @@ function net.listen(host, port, options)
   return listen(host, port, passed, 1)[1]
 end
 
---- Protected, so that the error names no line of ours.
-local function listen_unix(path, options)
-  local ok, result = pcall(unix.listen, path, options)
-  if not ok then error(result, 0) end
-  return result
-end
-
 --- Listens for connections to a Unix socket, which the program accepts itself. A socket that is
 --- left from a process that was killed is replaced. Closing removes the file, unless another has
 --- taken its place.
@@ -253,7 +254,8 @@ end
 ---@return lilac.Listener
 function net.listen_unix(path, options)
   check_path("listen_unix", path)
-  return listen_unix(path, check_options("listen_unix", 2, options, UNIX_LISTEN_OPTIONS, {}))
+  local passed = check_options("listen_unix", 2, options, UNIX_LISTEN_OPTIONS, {})
+  return unplaced(unix.listen, path, passed)
 end
 
 --- Serves TCP connections: each gets a task that runs `handler(stream)`; its stream is closed after
@@ -288,8 +290,8 @@ function net.serve(host, port, handler, options)
     end
     return workers.serve(count, host, port, handler, options)
   end
-  local secure = prepare_tls("serve", 4, options, { server_side = true })
-  return server.start(listen(host, port, passed), serve_tls(secure, handler), own)
+  own.shake_hands = prepare_tls("serve", 4, options, { server_side = true })
+  return server.start(listen(host, port, passed), handler, own)
 end
 
 --- Serves connections to a Unix socket, as `serve` and `listen_unix` do.
@@ -304,8 +306,8 @@ function net.serve_unix(path, handler, options)
   local passed = check_options("serve_unix", 3, options, UNIX_LISTEN_OPTIONS, SERVE_OPTIONS)
   check_seconds("serve_unix", 3, options, "grace")
   local own = check_server("serve_unix", 2, handler, options)
-  local secure = prepare_tls("serve_unix", 3, options, { server_side = true })
-  return server.start({ listen_unix(path, passed) }, serve_tls(secure, handler), own)
+  own.shake_hands = prepare_tls("serve_unix", 3, options, { server_side = true })
+  return server.start({ unplaced(unix.listen, path, passed) }, handler, own)
 end
 
 return net

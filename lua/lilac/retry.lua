@@ -51,9 +51,9 @@ local function check(options)
     end
     checked[key] = value
   end
-  if checked.attempts and (checked.attempts < 1 or checked.attempts % 1 ~= 0) then
-    fail(2, "option 'attempts': a whole number from 1 on expected, got %s",
-      tostring(checked.attempts))
+  local attempts = checked.attempts
+  if attempts and attempts ~= math.huge and (attempts < 1 or attempts % 1 ~= 0) then
+    fail(2, "option 'attempts': a whole number from 1 on expected, got %s", tostring(attempts))
   end
   for key, value in pairs(defaults) do
     if checked[key] == nil then checked[key] = value end
@@ -63,7 +63,9 @@ local function check(options)
 end
 
 local function pause(options, failures)
-  local seconds = math.min(options.delay * options.backoff ^ (failures - 1), options.max_delay)
+  local seconds = options.delay * options.backoff ^ (failures - 1)
+  if seconds ~= seconds then seconds = 0 end -- 0 · ∞, after a thousand failures
+  seconds = math.min(seconds, options.max_delay)
   if options.jitter then seconds = seconds * (0.5 + math.random()) end
   return seconds
 end

@@ -105,7 +105,10 @@ function start_tls.prepare(options, given, complain)
     server_hostname = connection.server_hostname,
   }
   return function(stream)
-    return lilac.timeout(timeout, tls.handshake, stream, context, rest)
+    local is_in_time, result = lilac.move_on_after(timeout, tls.handshake, stream, context, rest)
+    if is_in_time then return result end
+    error(lilac.errors.new("TimeoutError", ("handshake%s: not over within %g s"):format(
+      rest.server_hostname and " " .. rest.server_hostname or "", timeout)))
   end
 end
 

@@ -4,6 +4,7 @@
 --- from the start.
 
 local lilac = require "lilac"
+local server = require "lilac.server"
 
 local FIRST_PAUSE, LAST_PAUSE = 0.1, 10 -- seconds before a worker is started again
 local SETTLED = 1   -- seconds after which it has begun well
@@ -24,9 +25,10 @@ function workers.number(value)
 end
 
 --- Has a job done in a thread of its own → ok, its error, the traceback of that.
-local function run_once(job, ...)
+local function run_once(name, job, ...)
   local pool <close> = lilac.ThreadPool(1)
   local task = pool:submit(job, ...)
+  task.name = name
   local ok, err = pcall(task.await, task)
   return ok, err, not ok and task:traceback() or nil
 end
@@ -37,7 +39,7 @@ local function keep(worker, job, ...)
   local pause, quick = FIRST_PAUSE, 0
   while true do
     local began = lilac.time()
-    local ok, err, traceback = run_once(job, ...)
+    local ok, err, traceback = run_once(worker.name, job, ...)
     if ok then return end
     if worker.over:is_set() or not worker.has_begun() then error(err, 0) end
     if lilac.time() - began >= SETTLED then pause, quick = FIRST_PAUSE, 0 end
@@ -81,14 +83,7 @@ end
 -- ---- servers -----------------------------------------------------------------------------------
 
 ---@class lilac.WorkerServer: lilac.Server
-local Server = { __name = "Server" }
-Server.__index = Server
-
-local function check_self(self, name)
-  if getmetatable(self) ~= Server then
-    error(("bad argument #1 to '%s' (Server expected, got %s)"):format(name, type(self)), 3)
-  end
-end
+local Server, check_self = server.class()
 
 function Server:__tostring()
   check_self(self, "tostring")
@@ -97,13 +92,13 @@ end
 
 --- In a thread: serves until it is told to close. What comes over `control` are names of methods.
 local function serve(at, handler, control, ready)
-  local server <close> = lilac.net.serve(at.host, at.port, handler, at.options)
-  ready:put(server.port)
+  local own <close> = lilac.net.serve(at.host, at.port, handler, at.options)
+  ready:put(own.port)
   local listens <close> = lilac.create_task(function()
-    for method in control:iter() do server[method](server) end
+    for method in control:iter() do own[method](own) end
   end)
   listens.name = "what the server's owner wants"
-  server:wait_closed()
+  own:wait_closed()
 end
 
 --- Starts a worker and waits until it listens; raises when it cannot.
@@ -112,7 +107,7 @@ local function start_worker(self, host, handler, options)
   local listens <close> = lilac.create_task(ready.get, ready)
   local worker = {
     name = ("worker %d of the server"):format(#self._tasks + 1),
-    over = self._closed,
+    over = self._stopped,
     has_begun = function() return listens:done() end,
   }
   local at = { host = host, port = self.port, options = options }
@@ -133,8 +128,8 @@ end
 
 function Server:close()
   check_self(self, "close")
-  if self._closed:is_set() then return end
-  self._closed:set()
+  if self._stopped:is_set() then return end
+  self._stopped:set()
   tell_all(self, "close")
 end
 
@@ -145,27 +140,9 @@ end
 
 function Server:wait_closed()
   check_self(self, "wait_closed")
-  self._closed:wait()
+  self._stopped:wait()
   lilac.wait(self._tasks)
   for _, task in ipairs(self._tasks) do task:await() end
-end
-
-function Server:serve_forever()
-  check_self(self, "serve_forever")
-  local _ <close> = self
-  self._closed:wait()
-end
-
---- As that of a server on one loop, see lilac.server.
-function Server:__close(err)
-  check_self(self, "close")
-  self:close()
-  if err ~= nil and not self._grace then self:cancel_handlers() end
-  local ok, failure = lilac.pcall(self.wait_closed, self)
-  if ok then return end
-  self:cancel_handlers()
-  self:wait_closed()
-  error(failure, 0)
 end
 
 --- Starts a server with several workers: for lilac.net, which has checked everything. Each has a
@@ -182,7 +159,7 @@ function workers.serve(count, host, port, handler, options)
     _grace = options.grace,
     _tasks = {},
     _controls = {},
-    _closed = lilac.Event(),
+    _stopped = lilac.Event(),
   }, Server)
   self._over = function() self:close() end -- one was given up: wait_closed tells why
   local most = options.max_connections

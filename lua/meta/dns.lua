@@ -20,6 +20,11 @@ local dns = {}
 ---@return lilac.Address[]
 function dns.getaddrinfo(host, service, options) end
 
+--- Whether a host is a numeric address, IPv4 or IPv6, which needs no lookup.
+---@param host string
+---@return boolean
+function dns.is_numeric(host) end
+
 --- Finds the name of a numeric address.
 ---
 --- Raises: DNSError.

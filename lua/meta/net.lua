@@ -85,7 +85,9 @@ function Stream:shutdown() end
 
 --- Closes the stream. Who waits on it gets a ClosedError. What was written is still sent in the
 --- background; a peer that does not take it gets 30 seconds, and 1 second at the end of the
---- program. Twice is fine; does not wait.
+--- program. Where the peer has sent what nobody has read, the connection is not reset, so that what
+--- was written arrives: what comes is thrown away, up to 16 MiB and 5 seconds. Twice is fine; does
+--- not wait.
 function Stream:close() end
 
 --- The address of the peer: of TCP host and port, of a Unix socket its path ("@name" of an abstract
@@ -137,9 +139,19 @@ function Listener:incoming() end
 --- unless another has taken its place. Twice is fine.
 function Listener:close() end
 
+--- When a peer that is silent is asked for a sign of life; who does not answer has vanished, and
+--- whoever reads gets a TimeoutError. So a connection whose other end lost its power or its network
+--- does not stay for ever. (While something is unsent, the system finds out by repeating it, which
+--- takes Linux a quarter of an hour.) Seconds are rounded up.
+---@class lilac.Keepalive
+---@field idle? number after so many seconds of silence; default 60
+---@field interval? number seconds between one question and the next; default idle / count
+---@field count? integer how many questions stay without an answer at most; default 6
+
 ---@class lilac.ConnectionOptions
 ---@field nodelay? boolean send small packets at once; default true
----@field keepalive? boolean|integer look after peers silent so long (s); true: 60; default false
+---@field keepalive? boolean|number|lilac.Keepalive seconds: `idle`; default true: a peer that has
+--- vanished is noticed after two minutes
 ---@field limit? integer how long a line may be, in bytes; default 65536
 
 ---@class lilac.ConnectOptions : lilac.ConnectionOptions

@@ -85,7 +85,7 @@ function lilac.wait_for(aw, seconds) end
 function lilac.current_deadline() end
 
 ---@class lilac.RetryOptions
----@field attempts? integer how many tries at most; from 1; default 3
+---@field attempts? number how many tries at most; from 1, `math.huge` for no limit; default 3
 ---@field delay? number seconds before the second try; default 1
 ---@field backoff? number factor from one delay to the next; default 2
 ---@field jitter? boolean multiplies each delay by a random 0.5 … 1.5; default true

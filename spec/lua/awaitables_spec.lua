@@ -27,6 +27,8 @@ describe("lilac.awaitables", function()
     assert.matches("awaitables_spec.lua:%d+: bad argument #1 to 'f' %(item 2: function, Task or "
       .. "Future expected, got number%)", message)
     assert.error_matches(function() f(nil) end, "table expected, got nil")
+    local function pass() end
+    assert.error_matches(function() f { pass, nil, pass } end, "item 2: .* expected, got nil")
     lilac.sleep(0.001)
     assert.is_false(ran)
   end)

@@ -17,6 +17,7 @@ local function sh(text, options)
 end
 
 -- The processes whose command line contains a text, zombies and all, and the children of the specs.
+--- How many processes have that command line. One that was just started may have none yet.
 local function alive(text)
   local pipe = assert(io.popen("ps -e -o args= | grep -c -- '[" .. text:sub(1, 1) .. "]"
     .. text:sub(2) .. "'"))
@@ -135,7 +136,7 @@ describe("process.run", function()
 
   it("lets go what a program leaves behind on purpose", function()
     local result = sh "sleep 73.5 >/dev/null 2>&1 & echo $!"
-    assert.equal(1, alive "sleep 73.5")
+    eventually(function() return alive "sleep 73.5" == 1 end)
     lilac.signal.kill(tonumber(result.stdout), "KILL")
   end)
 
@@ -389,7 +390,7 @@ describe("the end of the program", function()
       print(d.pid)]]
     assert.equal(0, child.status)
     assert.equal("", child.stderr)
-    assert.equal(1, alive "sleep 78.5")
+    eventually(function() return alive "sleep 78.5" == 1 end)
     lilac.signal.kill(tonumber(child.stdout), "KILL")
     eventually(function() return alive "sleep 77.5" == 0 end)
   end)
@@ -412,7 +413,7 @@ describe("the end of the program", function()
       local one <close> = spawn { "sleep", "80.5", detached = true }
       pid = one.pid
     end
-    assert.equal(1, alive "sleep 80.5")
+    eventually(function() return alive "sleep 80.5" == 1 end)
     lilac.signal.kill(pid, "KILL")
     eventually(function() return alive "sleep 80.5" == 0 end)
   end)

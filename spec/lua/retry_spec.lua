@@ -72,6 +72,14 @@ describe("retry", function()
     assert.same({ 2, 2, 2 }, pauses_of({ delay = 2, backoff = 1, jitter = false }, 3))
   end)
 
+  it("goes on for as long as it is told, without a limit too", function()
+    assert.equal(0, pauses_of({ delay = 0 }, 3000)[3000])
+    assert.equal(60, pauses_of({ jitter = false }, 3000)[3000])
+    local fn, calls = flaky(20)
+    assert.equal("done", lilac.retry { attempts = math.huge, delay = 0 } (fn) "done")
+    assert.equal(21, #calls.times)
+  end)
+
   it("varies the pauses by half in both directions, unless jitter is off", function()
     local least, most = math.huge, 0
     for _ = 1, 200 do

@@ -5,6 +5,7 @@ local start_tls = require "lilac.start_tls"
 local certificates = require "spec.support.certificates"
 local background = require "spec.support.background"
 local raises = require "spec.support.raises"
+local run = require "spec.support.child"
 
 local made = certificates()
 local cert, key = made:path "good.pem", made:path "good.key"
@@ -62,8 +63,9 @@ describe("Stream:start_tls", function()
   end)
 
   it("gives up a handshake that takes too long", function()
-    raises("TimeoutError", client.start_tls, client,
-      { verify = false, handshake_timeout = 0.01 })
+    local err = raises("TimeoutError", client.start_tls, client,
+      { server_hostname = "localhost", handshake_timeout = 0.01 })
+    assert.equal("handshake localhost: not over within 0.01 s", err.message)
     raises("ClosedError", client.read, client)
   end)
 
@@ -157,7 +159,7 @@ describe("lilac.net with tls", function()
       { tls = { ca = made.ca } })
     assert.matches("^handshake localhost %(127.0.0.1:%d+%): hostname mismatch", err.message)
     local context = report()
-    assert.matches("^connection from 127.0.0.1:%d+: the handler failed$", context.message)
+    assert.matches("^connection from 127.0.0.1:%d+: the TLS handshake failed$", context.message)
     assert.matches("the peer says: bad certificate", context.exception.message)
     local stream <close> = net.connect("localhost", server.port,
       { tls = { ca = made.ca, server_hostname = "wrong.test" } })
@@ -176,6 +178,49 @@ describe("lilac.net with tls", function()
     assert.equal("WRONG_VERSION_NUMBER", report().exception.code)
     assert.equal("TimeoutError", report().exception.name)
     assert.equal("", silent:read "a")
+  end)
+
+  it("has a line to say about a handshake that fails, and no more", function()
+    local child = run(([[
+      local lilac = require "lilac"
+      local tls = { cert = %q, key = %q, handshake_timeout = 0.01 }
+      local server <close> = lilac.net.serve("127.0.0.1", 0, error, { tls = tls })
+      for _, words in ipairs { "GET / HTTP/1.0\r\n\r\n", "SSH-2.0-scan\r\n", "", false } do
+        local stream <close> = lilac.net.connect("127.0.0.1", server.port)
+        if words then
+          stream:write(words)
+          stream:shutdown()
+        end
+        pcall(stream.read, stream, "a")
+      end
+    ]]):format(cert, key))
+    assert.same({ "", 0 }, { child.stdout, child.status })
+    local from, failed = "^lilac: connection from 127.0.0.1:%d+: ", "the TLS handshake failed: "
+    local whose = "TLSError: handshake 127.0.0.1:%d+: "
+    local lines = {}
+    for line in child.stderr:gmatch "[^\n]*\n" do lines[#lines + 1] = line end
+    for i, what in ipairs {
+      whose .. "http request %(HTTP_REQUEST%)",
+      whose .. "wrong version number %(WRONG_VERSION_NUMBER%)",
+      whose .. "the peer closed the connection %(UNEXPECTED_EOF%)",
+      "TimeoutError: handshake: not over within 0.01 s",
+    } do
+      assert.matches(from .. failed .. what .. "\n$", lines[i])
+    end
+    assert.equal(4, #lines, child.stderr)
+  end)
+
+  it("closes a connection when it is cancelled before the handshake", function()
+    local listener <close> = net.listen("127.0.0.1", 0)
+    collectgarbage "stop"
+    local task = lilac.create_task(net.connect, "127.0.0.1", listener.port,
+      { tls = { verify = false } })
+    local server <close> = listener:accept()
+    repeat lilac.sleep(0) until not tostring(task):find "tcp:connect"
+    task:cancel()
+    raises("CancelledError", task.await, task)
+    lilac.wait_for(function() pcall(server.read, server, "a") end, 5)
+    collectgarbage "restart"
   end)
 
   it("bounds connecting and the handshake together", function()

@@ -273,6 +273,24 @@ describe("lilac --workers", function()
     assert.matches("^left\n", child.stdout) -- and the other one, if it had begun
   end)
 
+  it("refuses a script that comes over stdin", function()
+    local child = run("", { options = "--workers 2 -" })
+    assert.equal(2, child.status)
+    assert.matches("^lilac: %-%-workers: only one of them could read stdin: name a script\n",
+      child.stderr)
+  end)
+
+  it("ends by a signal while a worker is to be started again", function()
+    local mark = os.tmpname()
+    local job <close> = script(([[
+      local lilac = require "lilac"
+      if os.remove "%s" then error "bad" end
+      lilac.sleep(99)]]):format(mark), "--workers 2")
+    job:wait_for_errors "failed, and is started again"
+    job:kill "TERM"
+    assert.equal(128 + 15, job:wait())
+  end)
+
   it("refuses a wrong number", function()
     for _, wrong in ipairs { "0", "x", "2x", "-1", "99999" } do
       local child = run("", { options = "--workers=" .. wrong })

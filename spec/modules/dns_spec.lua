@@ -195,3 +195,13 @@ describe("a resolver that hangs", function()
     ]])
   end)
 end)
+
+describe("dns.is_numeric", function()
+  it("tells addresses from names", function()
+    for host, expected in pairs { ["127.0.0.1"] = true, ["::1"] = true, ["fe80::1%lo"] = true,
+      localhost = false, ["127.1"] = false, [""] = false, ["127.0.0.1\0"] = false } do
+      assert.equal(expected, dns.is_numeric(host), host)
+    end
+    assert.error_matches(function() dns.is_numeric() end, "string expected, got no value")
+  end)
+end)

@@ -187,6 +187,26 @@ describe("TaskGroup as a scope", function()
     assert.equal(err, raised)
   end)
 
+  it("takes errors of any kind, and nothing but errors", function()
+    local values = { "text", 7, false, {}, lilac.errors.new("OSError", "x"), 0 / 0, 0 / 0, 7.0 }
+    local _, err = pcall(function()
+      local tg <close> = lilac.TaskGroup()
+      for i = 1, #values do tg:create_task(broken, values[i]) end
+      settle()
+      error("body", 0)
+    end)
+    local found, nans = {}, 0
+    for key, value in pairs(err.errors) do
+      assert.is_true(math.type(key) == "integer" and key >= 1 and key <= 8, key)
+      if value ~= value then nans = nans + 1 else found[value] = true end
+    end
+    assert.equal(8, #err.errors)
+    assert.equal(2, nans)
+    for _, value in ipairs { "text", 7, false, values[4], values[5], "body" } do
+      assert.is_true(found[value])
+    end
+  end)
+
   it("counts the error once of a task that the body awaits", function()
     local err = {}
     local ok, raised = pcall(function()

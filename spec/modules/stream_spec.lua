@@ -1,6 +1,7 @@
 local lilac = require "lilac"
 local tcp = require "lilac.tcp"
 local raises = require "spec.support.raises"
+local reset = require "spec.support.reset"
 local settle = require "spec.support.settle"
 local run = require "spec.support.child"
 
@@ -26,11 +27,7 @@ local function reset_after(text)
   local stream, peer = pair()
   stream:write "nobody reads this"
   peer:write(text)
-  if #text > 0 then
-    lilac.wait_for(function() stream:read(0) end, 5)
-  end
-  settle()
-  peer:close() -- with unread data, so the system resets the connection
+  reset(peer)
   return stream
 end
 

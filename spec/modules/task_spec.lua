@@ -60,8 +60,9 @@ describe("create_task", function()
 
   it("refuses what is no function", function()
     assert.error_matches(function() lilac.create_task() end,
-      "bad argument #1 to 'create_task' %(function expected, got no value%)")
-    assert.error_matches(function() lilac.create_task(1) end, "function expected, got number")
+      "bad argument #1 to 'create_task' %(function expected, got no value; write")
+    assert.error_matches(function() lilac.create_task(1) end,
+      "function expected, got number; write create_task%(f, x%) for a task that calls f%(x%)")
   end)
 
   it("keeps a task running whose object was dropped", function()

@@ -1,5 +1,7 @@
 local lilac = require "lilac"
 local tcp = require "lilac.tcp"
+local descriptors = require "spec.support.descriptors"
+local eventually = require "spec.support.eventually"
 local raises = require "spec.support.raises"
 local run = require "spec.support.child"
 local settle = require "spec.support.settle"
@@ -14,6 +16,21 @@ local function full_listener()
     if last:done() then streams[#streams + 1] = last:await() end
   until not last:done()
   return listener, last, streams
+end
+
+--- Two ends of a connection.
+local function pair(connect_options, listen_options)
+  local listener <close> = tcp.listen("127.0.0.1", 0, listen_options)
+  local stream = tcp.connect("127.0.0.1", listener.port, connect_options)
+  return stream, listener:accept()
+end
+
+--- What a program in Python says that is given the socket of a stream, as `s`, and its status.
+local function with_socket(stream, source)
+  local result = lilac.process.run { "python3", "-c",
+    "import socket, sys\ns = socket.socket(fileno=0)\n" .. source, stdin = stream }
+  assert.equal("", result.stderr)
+  return result.stdout, result.code
 end
 
 local function close_all(streams)
@@ -93,7 +110,20 @@ describe("tcp.connect", function()
     refused("unknown option 'tls'; known: nodelay", "127.0.0.1", 80, { tls = true })
     refused("option 'nodelay': boolean expected, got number", "127.0.0.1", 80, { nodelay = 1 })
     refused("option 'limit' must be 1 to", "127.0.0.1", 80, { limit = 0 })
-    refused("option 'keepalive': integer expected", "127.0.0.1", 80, { keepalive = "x" })
+    refused("option 'keepalive': true, false, a table, or seconds from 1 to 32767 expected, got x",
+      "127.0.0.1", 80, { keepalive = "x" })
+    for _, seconds in ipairs { 0, -1, 0 / 0, 32768, 1 / 0 } do
+      local got = "seconds from 1 to 32767 expected, got " .. tostring(seconds):gsub("-", "%%-")
+      refused(got, "127.0.0.1", 80, { keepalive = seconds })
+      refused("'idle' in " .. got, "127.0.0.1", 80, { keepalive = { idle = seconds } })
+    end
+    refused("option 'keepalive': 'interval' in seconds from 1 to 32767 expected, got x",
+      "127.0.0.1", 80, { keepalive = { interval = "x" } })
+    refused("option 'keepalive': 'count' from 1 to 127 expected, got 128", "127.0.0.1", 80,
+      { keepalive = { count = 128 } })
+    refused("option 'keepalive': 'idle', 'interval' and 'count' expected in the table, got 'cnt'",
+      "127.0.0.1", 80, { keepalive = { cnt = 1 } })
+    refused("expected in the table, got '1'", "127.0.0.1", 80, { keepalive = { 60 } })
     refused("option 'local_addr': numeric address", "127.0.0.1", 80, { local_addr = "here" })
   end)
 end)
@@ -251,6 +281,100 @@ describe("Listener:incoming", function()
     assert.equal("the end", task:await())
     assert.equal(3, served)
     raises("ClosedError", listener.incoming, listener)
+  end)
+end)
+
+describe("keepalive", function()
+  local function settings(stream)
+    return (with_socket(stream, [[
+for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT):
+    on = s.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+    print(s.getsockopt(socket.IPPROTO_TCP, option) if on else "off", end=" ")
+]]))
+  end
+
+  it("is on at both ends, and can be set or turned off at either", function()
+    for _, case in ipairs {
+      { true, "60 10 6 ", nil, "60 10 6 " },
+      { 30, "30 5 6 ", 1.5, "2 1 6 " },
+      { { idle = 20, count = 4 }, "20 5 4 ", { interval = 2.5 }, "60 3 6 " },
+      { false, "off off off ", false, "off off off " },
+    } do
+      local connected, accepted = pair({ keepalive = case[1] }, { keepalive = case[3] })
+      assert.equal(case[2], settings(connected))
+      assert.equal(case[4], settings(accepted))
+    end
+  end)
+
+  it("finds out that the peer has vanished", function()
+    local stream <close>, peer = pair({ keepalive = { idle = 1, interval = 1, count = 1 } })
+    -- To close a socket under repair tells nobody, as if its machine had lost its power.
+    local _, status = with_socket(peer, [[
+try: s.setsockopt(socket.IPPROTO_TCP, 19, 1)  # TCP_REPAIR
+except PermissionError: sys.exit(77)
+]])
+    if status == 77 then pending "needs CAP_NET_ADMIN, to let a peer vanish" end
+    assert.equal(0, status)
+    raises("ConnectionResetError", stream.read, stream) -- a stranger has answered in its place
+  end)
+end)
+
+describe("closing a TCP stream", function()
+  local LONG = ("0123456789abcdef"):rep(32 * 1024)
+
+  --- Two ends, the second of which has something to read that nobody reads.
+  local function pair_with_unread()
+    local stream, peer = pair()
+    stream:write "nobody reads this"
+    return stream, peer
+  end
+
+  it("sends all that was written, though there is unread input", function()
+    local stream <close>, peer = pair_with_unread()
+    peer:write(LONG)
+    peer:close()
+    settle()
+    assert.is_true(LONG == stream:read "a")
+  end)
+
+  it("gives the peer its end, and not a reset", function()
+    local stream <close>, peer = pair_with_unread()
+    peer:write("enough\n"):close()
+    assert.equal("enough", stream:read())
+    assert.is_nil(stream:read())
+  end)
+
+  it("hears a peer out that goes on sending, up to a bound", function()
+    local stream <close>, peer = pair_with_unread()
+    peer:write("enough\n"):close()
+    raises("ConnectionError", function()
+      while true do stream:write(LONG) end
+    end)
+    assert.equal("enough", stream:read())
+  end)
+
+  it("resets it when nothing was written, and something was not read", function()
+    local stream <close>, peer = pair_with_unread()
+    peer:close()
+    raises("ConnectionResetError", stream.read, stream)
+  end)
+
+  it("frees its descriptor when the peer has ended", function()
+    local before = descriptors()
+    local stream, peer = pair_with_unread()
+    peer:write("enough\n"):close()
+    settle()
+    assert.equal(before + 2, descriptors())
+    stream:close()
+    eventually(function() return descriptors() == before end)
+  end)
+
+  it("leaves the connection alone that another process goes on with", function()
+    local stream <close>, peer = pair_with_unread()
+    peer:write "from lilac\n"
+    with_socket(peer, [[s.sendall(s.recv(100).upper())]])
+    assert.equal("from lilac", stream:read())
+    assert.equal("NOBODY READS THIS", stream:read "a")
   end)
 end)
 

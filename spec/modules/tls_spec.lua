@@ -255,6 +255,24 @@ describe("verification", function()
   end)
 end)
 
+describe("a peer that says why it leaves", function()
+  it("is heard by who writes to it, though it is gone and nobody has read", function()
+    local context = tls.context { cert = server_options.cert, key = server_options.key,
+      ca = made.ca, client_cert = "require" }
+    local client, server = plain_pair()
+    local task = settle.start(tls.handshake, client, trusting, { server_hostname = "localhost" })
+    raises("TLSError", tls.handshake, server, context, { server_side = true })
+    -- The loop has not turned since: the client's end has the alert, and nobody has seen it.
+    local err = raises("TLSError", function()
+      for _ = 1, 10 do client:write "x" end
+    end)
+    task:await()
+    assert.matches("^write localhost %(127.*%): the peer says: certificate required", err.message)
+    assert.equal(err.reason, raises("TLSError", client.read, client).reason)
+    assert.equal(err.reason, raises("TLSError", client.flush, client).reason)
+  end)
+end)
+
 describe("a server with several names", function()
   it("answers with the certificate of the name that a client asks for", function()
     local other = tls.context { cert = made:path "other.pem", key = made:path "other.key",
@@ -406,6 +424,21 @@ describe("the handshake", function()
     raises("ClosedError", task.await, task)
     raises("ClosedError", writer.await, writer)
     assert.equal(8 * MIB, #client:read "a")
+  end)
+
+  it("is cancelled also when the plain data was sent, and another has written more", function()
+    local client, server = plain_pair()
+    local plain = ("x"):rep(8 * MIB)
+    local writer = settle.start(server.write, server, plain)
+    local task = settle.start(tls.handshake, server, serving, { server_side = true })
+    local reader = lilac.create_task(client.read, client, 2 * #plain)
+    repeat lilac.sleep(0) until not tostring(task):find "tls:handshake"
+    task:cancel()
+    server:write(plain)
+    lilac.wait({ task }, { timeout = 5 })
+    assert.is_true(task:cancelled())
+    writer:await()
+    assert.equal(2 * #plain, #reader:await())
   end)
 
   it("says what the peer sent instead", function()

@@ -206,14 +206,26 @@ describe("what cannot travel", function()
     assert.equal("result 2 → field 'x': a FILE*", refusal(fn))
   end)
 
-  it("is what is too large", function()
+  it("is what is too large, in either direction", function()
     local child = run([[
       local lilac = require "lilac"
-      local text = ("x"):rep(2^20)
-      local list = {}
-      for i = 1, 1025 do list[i] = text end
-      print(select(2, pcall(lilac.to_thread, print, list)))]], { limit = 60 })
-    assert.equal("to_thread: more than 1 GiB cannot be sent at once\n", child.stdout)
+      local pool <close> = lilac.ThreadPool(1)
+      local function list()
+        local text, list = ("x"):rep(2^20), {}
+        for i = 1, 1025 do list[i] = text end
+        return list
+      end
+      local function try(...) print(select(2, pcall(function(...)
+        return pool:submit(...):await()
+      end, ...))) end
+      try(function() state = "the same thread" end)
+      try(print, list())
+      try(list)
+      try(function() error(list()) end)
+      try(function() return state end)]], { limit = 60 })
+    local told = ": more than 1 GiB cannot be sent at once\n"
+    assert.equal(("\nscript.lua:9: submit%sto_thread%sto_thread%sthe same thread\n")
+      :format(told, told, told), child.stdout)
     assert.equal(0, child.status)
   end)
 end)

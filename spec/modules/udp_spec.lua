@@ -168,6 +168,20 @@ describe("Socket:send", function()
     assert.equal("true\tthis\n", child.stdout, child.stderr)
   end)
 
+  it("is cancelled also when there was room, and then none again", function()
+    local child = run([[
+      local lilac = require "lilac"
+      local socket = lilac.net.udp { host = "127.0.0.1" }
+      local task = lilac.create_task(socket.send, socket, "late", "127.0.0.1", 9)
+      repeat lilac.sleep(0) until tostring(task):find "socket:send"
+      repeat lilac.sleep(0) until tostring(task):find "%(ready%)"
+      task:cancel()
+      lilac.wait({ task }, { timeout = 5 })
+      print(task:cancelled())
+    ]], { env = shim { SHIM_FULL = 1000000 } })
+    assert.equal("true\n", child.stdout, child.stderr)
+  end)
+
   it("raises ClosedError when another task closes the socket, and after that", function()
     local child = run([[
       local lilac = require "lilac"
@@ -207,6 +221,17 @@ describe("Socket:recv", function()
     one:send "1234"
     assert.same({ "1234", "127.0.0.1", one.port, 6 }, { two:recv(4) })
     assert.same({ "1234", "127.0.0.1", one.port }, { two:recv(4) })
+  end))
+
+  it("is cancelled also when another took what had woken it", with_pair(function(one, two)
+    local task = settle.start(two.recv, two)
+    one:send "for one"
+    repeat lilac.sleep(0) until task:done() or tostring(task):find "%(ready%)"
+    if task:done() then return end -- shuffled tasks: it was faster
+    assert.equal("for one", (two:recv()))
+    task:cancel()
+    lilac.wait({ task }, { timeout = 5 })
+    assert.is_true(task:cancelled())
   end))
 
   it("can be cancelled, and loses nothing", with_pair(function(one, two)

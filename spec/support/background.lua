@@ -55,6 +55,12 @@ function Job:wait_for(pattern)
   end)
 end
 
+function Job:wait_for_errors(pattern)
+  return poll(self, ("'%s' in the errors"):format(pattern), function()
+    return self:errors():match(pattern)
+  end)
+end
+
 function Job:kill(signal)
   os.execute(("kill -%s %d 2>/dev/null"):format(signal, self.pid))
 end

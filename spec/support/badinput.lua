@@ -82,6 +82,7 @@ classes["Stream reading"] = function() return (lilac.pipe.pair()) end
 classes["Stream in memory"] = function() return (lilac.testing.stream_pair()) end
 classes["Stream writing"] = function() return (select(2, lilac.pipe.pair())) end
 classes["Listener unix"] = function() return net.listen_unix("@lilac" .. math.random(1 << 40)) end
+classes["Connections"] = function() return lilac.connections.new(noop, 1) end
 classes["Server"] = function() return net.serve("127.0.0.1", 0, noop) end
 classes["Socket"] = function() return net.udp { host = "127.0.0.1" } end
 classes["SignalHandle"] = function() return lilac.signal.handle("URG", noop) end

@@ -57,10 +57,21 @@ void args_value(lua_State *L, int arg, const char *what) {
                   lua_pushfstring(L, "%s: value expected, got %s", what, luaL_typename(L, arg)));
 }
 
-void args_callable(lua_State *L, int arg) {
+static void check_callable(lua_State *L, int arg, const char *hint) {
     if (lua_isfunction(L, arg)) return;
-    if (luaL_getmetafield(L, arg, "__call") == LUA_TNIL) luaL_typeerror(L, arg, "function");
+    if (luaL_getmetafield(L, arg, "__call") == LUA_TNIL) {
+        const char *got = type_name(L, arg);
+        luaL_argerror(L, arg, lua_pushfstring(L, "function expected, got %s%s", got, hint));
+    }
     lua_pop(L, 1);
+}
+
+void args_callable(lua_State *L, int arg) {
+    check_callable(L, arg, "");
+}
+
+void args_body(lua_State *L, int arg) {
+    check_callable(L, arg, "; write create_task(f, x) for a task that calls f(x)");
 }
 
 /* ---- options --------------------------------------------------------------------------------- */

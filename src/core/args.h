@@ -30,6 +30,9 @@ void args_value(lua_State *L, int arg, const char *what);
 /* A function or a callable object. */
 void args_callable(lua_State *L, int arg);
 
+/* The same for the body of a task, where those who know asyncio put a call: create_task(f(x)). */
+void args_body(lua_State *L, int arg);
+
 /* Nothing or nil, or a table all of whose keys are in `known` (NULL-terminated); an unknown key is
  * refused by name, with the known ones listed. Returns whether there is a table. */
 bool args_options(lua_State *L, int arg, const char *const *known);

@@ -219,6 +219,11 @@ static int call_thread(struct crew *crew) {
     return 0;
 }
 
+unsigned crew_usual_max(void) {
+    unsigned cores = uv_available_parallelism();
+    return cores < 28 ? cores + 4 : 32;
+}
+
 struct crew *crew_open(struct runtime *runtime, const struct crew_type *type, unsigned max,
                        void *setup) {
     struct crew *crew = calloc(1, sizeof *crew);

@@ -44,6 +44,10 @@ struct crew_type {
     void (*close)(void *context); /* at its end; may be NULL */
 };
 
+/* The most threads that a crew has where nobody says how many: as Python's executors, as jobs
+ * mostly wait. */
+unsigned crew_usual_max(void);
+
 /* At most `max` threads of a runtime. `setup` was malloc'ed, and is freed with the crew (here, when
  * memory is out: NULL). */
 struct crew *crew_open(struct runtime *runtime, const struct crew_type *type, unsigned max,

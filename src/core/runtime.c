@@ -13,7 +13,7 @@
 #include "scope.h"
 
 #define CACHE_LINE       64
-#define THREAD_LINES     4 /* a lua_State */
+#define THREAD_LINES     4       /* a lua_State */
 #define RESUMES_PER_POLL 64      /* I/O is looked at after so many resumes … */
 #define RESUMES_PER_LOOK 8       /* … or when, at one of these looks at a cheap clock, */
 #define POLL_NS          4000000 /* so much time has passed */

@@ -158,6 +158,17 @@ void task_push(lua_State *L, struct task *task) {
     lua_replace(L, -2);
 }
 
+void task_set_name(lua_State *L, int index) {
+    struct task *task = task_test(L, index);
+    index = lua_absindex(L, index);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, task->runtime->names_ref);
+    lua_pushvalue(L, index);
+    lua_rotate(L, -3, -1); /* names, task, name */
+    lua_rawset(L, -3);
+    lua_pop(L, 1);
+    task->has_name = true;
+}
+
 struct task *task_next(struct runtime *runtime, struct task *task) {
     for (uint32_t slot = task ? task->slot : 0; slot < runtime->slots.count; slot++) {
         struct task *found = runtime->coroutines[slot] ? slot_of(runtime->coroutines[slot]) : NULL;

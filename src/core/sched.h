@@ -162,6 +162,9 @@ int task_trampoline(lua_State *L);
 /* Runs a ready task until it parks or ends. Only the loop calls it. */
 void task_resume(struct task *task);
 
+/* Takes a string from the top of the stack: the name of the task (an object) at `index`. */
+void task_set_name(lua_State *L, int index);
+
 /* Pushes the object of a live task. */
 void task_push(lua_State *L, struct task *task);
 

@@ -6,7 +6,6 @@
 #include "work.h"
 
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "crew.h"
 #include "runtime.h"
@@ -86,16 +85,10 @@ static const lilac_op work_op = {.name = "thread pool", .cancel = work_cancel, .
 static const struct crew_type lane_types[LANES] = {
     [LANE_WORK] = {.name = "work"}, [LANE_LOOKUP] = {.name = "lookup"}};
 
-/* As many as Python's executors have: they mostly wait. */
-static unsigned lane_threads(void) {
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    return cores > 0 && cores < 28 ? (unsigned)cores + 4 : 32;
-}
-
 struct crew *lane_crew(lua_State *L, enum lane lane) {
     struct runtime *runtime = runtime_of(L);
     if (!runtime->lanes[lane])
-        runtime->lanes[lane] = crew_open(runtime, &lane_types[lane], lane_threads(), NULL);
+        runtime->lanes[lane] = crew_open(runtime, &lane_types[lane], crew_usual_max(), NULL);
     return runtime->lanes[lane];
 }
 

@@ -31,7 +31,7 @@ union address address_map(const union address *address, int family);
 /* The reverse: a mapped address as people know it. */
 union address address_unmap(const union address *address);
 
-/* Writes "127.0.0.1:80" or "[::1]:80". */
+/* Writes "127.0.0.1:80" or "[::1]:80", in at least ADDRESS_TEXT bytes. */
 void address_text(const union address *address, char *text, size_t size);
 
 int address_port(const union address *address);

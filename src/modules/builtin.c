@@ -17,6 +17,7 @@ static const lua_CFunction parts[] = {
 /* clang-format off */
 static const luaL_Reg modules[] = {
     {"lilac.child", luaopen_lilac_child},
+    {"lilac.connections", luaopen_lilac_connections},
     {"lilac.content", luaopen_lilac_content},
     {"lilac.dns", luaopen_lilac_dns},
     {"lilac.file", luaopen_lilac_file},

@@ -25,6 +25,7 @@ LILAC_API int luaopen_lilac(lua_State *L);
 
 int luaopen_lilac_base(lua_State *L);
 int luaopen_lilac_callback(lua_State *L);
+int luaopen_lilac_connections(lua_State *L);
 int luaopen_lilac_content(lua_State *L);
 int luaopen_lilac_child(lua_State *L);
 int luaopen_lilac_channel(lua_State *L);

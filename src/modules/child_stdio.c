@@ -157,9 +157,10 @@ static void finish_end(struct child_end *end, bool has_started) {
         if (!has_started || pipe_open(end->stream, end->here) != 0) close(end->here);
     }
     if (end->source != FROM_STREAM) return;
-    if (has_started && end->fd > STDERR_FILENO && !end->is_ours)
+    if (has_started && end->fd > STDERR_FILENO && !end->is_ours) {
+        end->stream->is_given_away = true;
         lilac_handle_close(&end->stream->handle);
-    else if (end->flags_changed)
+    } else if (end->flags_changed)
         fcntl(end->fd, F_SETFL, fcntl(end->fd, F_GETFL) | O_NONBLOCK);
 }
 

@@ -290,6 +290,14 @@ int dns_getaddrinfo(lua_State *L) {
     return lookup_park_for(L, host, service, &hints);
 }
 
+/* is_numeric(host) → boolean */
+static int dns_is_numeric(lua_State *L) {
+    union address ignored;
+    const char *host = luaL_checkstring(L, 1);
+    lua_pushboolean(L, strlen(host) == lua_rawlen(L, 1) && address_parse(&ignored, host, 0));
+    return 1;
+}
+
 /* ---- getnameinfo ----------------------------------------------------------------------------- */
 
 static int push_names(lua_State *L) {
@@ -315,8 +323,10 @@ static int dns_getnameinfo(lua_State *L) {
 }
 
 int luaopen_lilac_dns(lua_State *L) {
-    static const luaL_Reg functions[] = {
-        {"getaddrinfo", dns_getaddrinfo}, {"getnameinfo", dns_getnameinfo}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"getaddrinfo", dns_getaddrinfo},
+                                         {"getnameinfo", dns_getnameinfo},
+                                         {"is_numeric", dns_is_numeric},
+                                         {NULL, NULL}};
     lilac_check_version(L);
     luaL_newlib(L, functions);
     return 1;

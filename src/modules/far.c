@@ -96,7 +96,7 @@ static int pack_results(lua_State *L) {
 }
 
 /* [job, error, traceback] */
-static void pack_error(lua_State *L, enum ending ending) {
+static int pack_error(lua_State *L) {
     static const struct wording wording = {
         .op = "to_thread", .root = "error", .refusal = TRAVEL_TEXT};
     struct far_job *job = lua_touserdata(L, 1);
@@ -105,7 +105,21 @@ static void pack_error(lua_State *L, enum ending ending) {
         lua_replace(L, 2);
     }
     job->outcome = transfer_pack(L, 2, 2, &wording);
+    return 0;
+}
+
+/* The same; what stands in the way of the error, as its size may, goes in its place. */
+static void send_error(lua_State *L, enum ending ending) {
+    struct far_job *job = lua_touserdata(L, 1);
     job->ending = ending;
+    lua_pushcfunction(L, pack_error);
+    for (int i = 1; i <= 3; i++)
+        lua_pushvalue(L, i);
+    if (lua_pcall(L, 3, 0, 0) == LUA_OK) return;
+    lua_replace(L, 2);
+    lua_pushnil(L);
+    lua_replace(L, 3);
+    pack_error(L);
 }
 
 /* [job] → nothing. What it raises breaks the runtime. */
@@ -140,7 +154,7 @@ static int run_protected(lua_State *L) {
         lua_pushnil(L);
     }
     lua_remove(L, 2); /* the task */
-    pack_error(L, future && future->state == FUTURE_CANCELLED ? ENDED_CANCELLED : ENDED_RAISED);
+    send_error(L, future && future->state == FUTURE_CANCELLED ? ENDED_CANCELLED : ENDED_RAISED);
     return 0;
 }
 
@@ -151,7 +165,7 @@ static int pack_panic(lua_State *L) {
                     lua_tostring(L, -1));
     lua_replace(L, 2);
     lua_settop(L, 3);
-    pack_error(L, ENDED_RAISED);
+    send_error(L, ENDED_RAISED);
     return 0;
 }
 

@@ -56,26 +56,29 @@ static void abort_group(struct group *group) {
     if (!group->closing) scope_cancel(&group->scope);
 }
 
-enum { FAILED_TASK = 0 }; /* in the table of errors: the task whose error is the first */
+/* In the table of errors, beside them: the task whose error is the first, and the set of all. */
+enum { FAILED_TASK = 0, SEEN = -1 };
 
 /* Keeps the error on top of the stack, once. Pops it. */
 static void add_error(lua_State *L, struct group *group) {
     if (group->errors_ref == LUA_NOREF) {
         lua_newtable(L);
+        lua_newtable(L);
+        lua_rawseti(L, -2, SEEN);
         group->errors_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     }
+    int error = lua_gettop(L), errors = error + 1, seen = error + 2;
     lua_rawgeti(L, LUA_REGISTRYINDEX, group->errors_ref);
-    bool known = false;
-    for (int i = 1; i <= group->errors && !known; i++) {
-        lua_rawgeti(L, -1, i);
-        known = lua_rawequal(L, -1, -3);
-        lua_pop(L, 1);
+    lua_rawgeti(L, errors, SEEN);
+    lua_pushvalue(L, error);
+    if (lua_rawget(L, seen) == LUA_TNIL) {
+        lua_pushvalue(L, error);
+        lua_rawseti(L, errors, ++group->errors);
+        lua_pushvalue(L, error);
+        lua_pushboolean(L, 1);
+        if (lua_rawequal(L, error, error)) lua_rawset(L, seen); /* NaN is no key */
     }
-    if (!known) {
-        lua_pushvalue(L, -2);
-        lua_rawseti(L, -2, ++group->errors);
-    }
-    lua_pop(L, 2);
+    lua_settop(L, error - 1);
 }
 
 /* Keeps the failed task on top of the stack, for its traceback, beside the only error so far. Pops
@@ -94,7 +97,7 @@ static void keep_failed(lua_State *L, struct group *group) {
  * to tell it to. Tasks end in the scheduler, where Lua may be used. */
 static void take_failure(struct group *group, struct task *task) {
     lua_State *L = task->runtime->L;
-    luaL_checkstack(L, 6, "TaskGroup");
+    luaL_checkstack(L, 8, "TaskGroup");
     task_push(L, task);
     if (!group->scope.task && !group->closing) {
         report_failure(L, -1);
@@ -120,7 +123,7 @@ static void on_child_ended(struct watch *watch, struct future *child) {
  * not failed by coming too late. */
 static int group_create_task(lua_State *L) {
     struct group *group = check_group(L, 1);
-    args_callable(L, 2);
+    args_body(L, 2);
     struct task *creator = task_running(L);
     if (group->aborted && !group->closed && creator && creator->pending > 0)
         return task_raise_cancellation(L, creator, 0);
@@ -182,8 +185,10 @@ static void push_errors(lua_State *L, struct group *group) {
         lua_remove(L, -2);
         return;
     }
-    lua_pushnil(L);
-    lua_rawseti(L, -2, FAILED_TASK);
+    for (int place = SEEN; place <= FAILED_TASK; place++) {
+        lua_pushnil(L);
+        lua_rawseti(L, -2, place);
+    }
     lua_pushfstring(L, "%d tasks of a group failed", group->errors);
     error_new(L, "ExceptionGroup");
     lua_insert(L, -2);

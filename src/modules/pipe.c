@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -18,14 +19,7 @@
 #include "../core/list.h"
 #include "builtin.h"
 
-enum { LINGER_MS = 30000, SUBJECT_SIZE = 128 };
-
-/* What belongs to a stream, and may live a little longer: until its timer is closed. */
-struct pipe {
-    uv_timer_t timer; /* initialised, once the stream lingers */
-    struct stream *stream;
-    char subject[SUBJECT_SIZE];
-};
+enum { LINGER_MS = 30000, SUBJECT_SIZE = 128 /* what errors call a stream is its `own` */ };
 
 /* ---- the transport --------------------------------------------------------------------------- */
 
@@ -64,32 +58,17 @@ static int pipe_shutdown(struct stream *stream) {
     return status;
 }
 
-static void on_linger_over(uv_timer_t *timer) {
-    lilac_handle_finish(&container_of(timer, struct pipe, timer)->stream->handle);
-}
-
 /* A peer that reads nothing gets so long to take what is left for it. */
 static void pipe_linger(struct stream *stream) {
-    struct pipe *pipe = stream->own;
-    uv_timer_init(stream->uv.handle.loop, &pipe->timer);
-    uv_update_time(stream->uv.handle.loop);
-    uv_timer_start(&pipe->timer, on_linger_over, LINGER_MS, 0);
-}
-
-static void on_timer_closed(uv_handle_t *timer) {
-    free(container_of((uv_timer_t *)timer, struct pipe, timer));
+    stream_linger_for(stream, LINGER_MS);
 }
 
 static void pipe_free(struct stream *stream) {
-    struct pipe *pipe = stream->own;
-    if (pipe && pipe->timer.loop)
-        uv_close((uv_handle_t *)&pipe->timer, on_timer_closed);
-    else
-        free(pipe);
+    free(stream->own);
 }
 
 static void pipe_subject(const struct stream *stream, char *text, size_t size) {
-    snprintf(text, size, "%s", ((struct pipe *)stream->own)->subject);
+    snprintf(text, size, "%s", (const char *)stream->own);
 }
 
 /* Pushes the name of an end, "" where it has none, as pipes: an abstract one begins with "@". */
@@ -136,6 +115,7 @@ static const struct stream_ops pipe_ops = {.start = pipe_start,
                                            .write = stream_uv_write,
                                            .shutdown = pipe_shutdown,
                                            .linger = pipe_linger,
+                                           .hear_out = stream_uv_hear_out,
                                            .free = pipe_free,
                                            .descriptor = stream_uv_descriptor,
                                            .peername = pipe_peername,
@@ -145,10 +125,8 @@ static const struct stream_ops pipe_ops = {.start = pipe_start,
 
 struct stream *pipe_new(lua_State *L, const char *subject, size_t limit) {
     struct stream *stream = stream_new(L, &pipe_ops, limit);
-    struct pipe *pipe = stream->own = calloc(1, sizeof *pipe);
-    if (!pipe) luaL_error(L, "pipe: not enough memory");
-    pipe->stream = stream;
-    snprintf(pipe->subject, sizeof pipe->subject, "%s", subject);
+    stream->own = strndup(subject, SUBJECT_SIZE - 1);
+    if (!stream->own) luaL_error(L, "pipe: not enough memory");
     uv_pipe_init(lilac_loop(L), &stream->uv.pipe, 0); /* it always succeeds */
     stream_opened(stream);
     return stream;

@@ -1,5 +1,6 @@
 /*
- * Streams: the object, its names, its end. The halves are stream_read.c and stream_write.c.
+ * Streams: the object and its names. The halves are stream_read.c and stream_write.c; what is left
+ * to do at the end is in stream_linger.c.
  */
 #include "stream_halves.h"
 
@@ -89,6 +90,7 @@ static void stream_on_close(lilac_handle *handle) {
 static void stream_on_free(lilac_handle *handle) {
     struct stream *stream = (struct stream *)handle;
     if (stream->ops->free) stream->ops->free(stream);
+    stream_linger_free(stream);
     buffer_free(&stream->received);
     buffer_free(&stream->queued);
     buffer_free(&stream->sending);

@@ -13,6 +13,7 @@
 
 struct stream;
 struct stream_filter; /* stream_filter.h */
+struct lingering;     /* stream_linger.c */
 
 struct stream_ops {
     /* Starts or goes on reading: stream_received() from now on. 0 or a libuv code. */
@@ -36,6 +37,12 @@ struct stream_ops {
     /* The stream was closed and still sends: the transport may bound how long a peer that reads
      * nothing can make it last. May be NULL. */
     void (*linger)(struct stream *stream);
+
+    /* The stream was closed and all is sent. When to end the connection now would reset it, or when
+     * it `must`: ends the sending direction, then reads and throws away what comes, and tells it by
+     * stream_heard(). False: there is no need, or it cannot be done. May be NULL: there never is.
+     */
+    bool (*hear_out)(struct stream *stream, bool must);
 
     /* The stream is about to be freed: frees what the transport owns (`own`). May be NULL. */
     void (*free)(struct stream *stream);
@@ -107,6 +114,9 @@ struct stream {
     size_t held;             /* so many did try_write take, and the filter is still sending */
     int write_status;        /* 0, or the error that ended the sending direction */
     bool ending, ended;      /* shutdown() was asked for; is done */
+
+    struct lingering *lingering; /* NULL, unless it is closed and takes its time */
+    bool is_given_away;          /* another process goes on with the descriptor */
 };
 
 enum { STREAM_LIMIT = 64 * 1024, STREAM_HIGH_WATER = 64 * 1024 };
@@ -140,6 +150,14 @@ void stream_sent(struct stream *stream, int status);
 /* The sending direction has ended. */
 void stream_shut(struct stream *stream, int status);
 
+/* A closed stream that hears its peer out: so many bytes have come, or, as a libuv code, the end.
+ */
+void stream_heard(struct stream *stream, ssize_t size);
+
+/* A closed stream ends at the latest after so long. Again: that long from now. False: out of
+ * memory. */
+bool stream_linger_for(struct stream *stream, unsigned ms);
+
 /* ---- operations of transports that are a uv_stream_t: uv_stream.c ---------------------------- */
 
 int stream_uv_start(struct stream *stream);
@@ -148,6 +166,7 @@ int stream_uv_try_read(struct stream *stream, const char **bytes, size_t max);
 int stream_uv_try_write(struct stream *stream, const uv_buf_t *bufs, unsigned count);
 int stream_uv_write(struct stream *stream, const char *bytes, size_t size);
 int stream_uv_shutdown(struct stream *stream);
+bool stream_uv_hear_out(struct stream *stream, bool must);
 int stream_uv_descriptor(const struct stream *stream);
 
 #endif

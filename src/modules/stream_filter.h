@@ -22,7 +22,7 @@ struct stream_filter_ops {
     void (*shut)(struct stream *stream, int status);
 
     /* The stream was closed, and all that it accepted is sent: what the peer has to be told. True
-     * when that takes time; lilac_handle_finish() when it is done. Plain C. */
+     * when that takes time; stream_linger_on() when it is done. Plain C. */
     bool (*farewell)(struct stream *stream);
 
     /* Raises "<op> <subject>: …": why the status is FILTER_FAILED. */
@@ -54,6 +54,9 @@ int stream_start(struct stream *stream);
 
 /* Stops reading, if the stream reads. */
 void stream_stop(struct stream *stream);
+
+/* A closed stream goes on with what is left to do, or ends. */
+void stream_linger_on(struct stream *stream);
 
 /* How many bytes were accepted and are not sent yet; 0: `writers` were woken. */
 size_t stream_unsent(const struct stream *stream);

@@ -25,11 +25,16 @@ int stream_lines(lua_State *L);
 
 /* ---- stream_write.c -------------------------------------------------------------------------- */
 
-/* The stream is closed: whether anything is to be sent before it ends. Plain C. */
-bool stream_lingers(lilac_handle *handle);
-
 int stream_write(lua_State *L);
 int stream_flush(lua_State *L);
 int stream_shutdown(lua_State *L);
+
+/* ---- stream_linger.c ------------------------------------------------------------------------- */
+
+/* The stream is closed: whether anything is to be done before it ends. Plain C. */
+bool stream_lingers(lilac_handle *handle);
+
+/* The stream is about to be freed. */
+void stream_linger_free(struct stream *stream);
 
 #endif

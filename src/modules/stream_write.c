@@ -36,18 +36,6 @@ static void send_end(struct stream *stream) {
     if (status != 0) filter_shut(stream, status);
 }
 
-/* What is accepted is sent; and then there may be a filter with something to say. */
-static bool has_more_to_send(struct stream *stream) {
-    return stream_unsent(stream) > 0 || (stream->filter && stream->filter->ops->farewell(stream));
-}
-
-bool stream_lingers(lilac_handle *handle) {
-    struct stream *stream = (struct stream *)handle;
-    if (!has_more_to_send(stream)) return false;
-    if (stream->ops->linger) stream->ops->linger(stream);
-    return true;
-}
-
 void filter_sent(struct stream *stream, int status) {
     size_t size = stream->sending.size;
     buffer_drop(&stream->sending, size);
@@ -59,7 +47,7 @@ void filter_sent(struct stream *stream, int status) {
         if (stream->queued.size > 0) send_queued(stream);
     }
     if (stream->handle.closed) {
-        if (!has_more_to_send(stream)) lilac_handle_finish(&stream->handle);
+        stream_linger_on(stream);
     } else if (stream->ending && stream_unsent(stream) == 0 && stream->write_status == 0) {
         send_end(stream);
     }

@@ -219,7 +219,7 @@ static int future_tostring(lua_State *L) {
 /* ---- tasks ----------------------------------------------------------------------------------- */
 
 static int create_task(lua_State *L) {
-    args_callable(L, 1);
+    args_body(L, 1);
     task_create(L, lua_gettop(L) - 1);
     return 1;
 }
@@ -298,17 +298,14 @@ static int task_index(lua_State *L) {
 }
 
 static int task_newindex(lua_State *L) {
-    struct task *task = check_task(L);
+    check_task(L);
     const char *key = luaL_checkstring(L, 2);
     if (strcmp(key, "name") != 0) return luaL_error(L, "a Task has no field '%s' to set", key);
     if (!lua_isstring(L, 3))
         return luaL_error(L, "the name of a Task is a string, not a %s value", luaL_typename(L, 3));
     lua_tostring(L, 3); /* a number becomes a string */
-    lua_rawgeti(L, LUA_REGISTRYINDEX, task->runtime->names_ref);
-    lua_pushvalue(L, 1);
-    lua_pushvalue(L, 3);
-    lua_rawset(L, -3);
-    task->has_name = true;
+    lua_settop(L, 3);
+    task_set_name(L, 1);
     return 0;
 }
 
@@ -372,7 +369,7 @@ static int set_exception_handler(lua_State *L) {
 }
 
 /* call_exception_handler{message=, exception=, traceback=, task=}: as asyncio's; prints by default.
- */
+ * Without a traceback, that of the error is taken; false: none. */
 static int call_exception_handler(lua_State *L) {
     luaL_checktype(L, 1, LUA_TTABLE);
     lua_settop(L, 1);
@@ -381,11 +378,11 @@ static int call_exception_handler(lua_State *L) {
         lua_getfield(L, 1, fields[i]);
     const char *message = lua_isstring(L, 2) ? lua_tostring(L, 2) : "an error";
     bool is_task = task_test(L, 5) != NULL;
-    if (!lua_isstring(L, 4) && is_task) {
+    if (lua_isnil(L, 4) && is_task) {
         report_push_traceback(L, 5);
         lua_replace(L, 4);
     }
-    if (!lua_isstring(L, 4) && error_test(L, 3)) {
+    if (lua_isnil(L, 4) && error_test(L, 3)) {
         error_push_field(L, 3, "traceback");
         lua_replace(L, 4);
     }

@@ -2,6 +2,7 @@
  * lilac.tcp: connecting to one numeric address, and listening on one; lilac.net composes the rest.
  */
 #include <errno.h>
+#include <math.h>
 #include <netinet/tcp.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -11,28 +12,100 @@
 #include "builtin.h"
 #include "listener.h"
 
-enum { DEFAULT_KEEPALIVE_S = 60, LINGER_MS = 30000 };
+enum {
+    LINGER_MS = 30000,
+    KEEPALIVE_S = 60,
+    KEEPALIVE_COUNT = 6,
+    KEEPALIVE_S_MAX = INT16_MAX, /* as much as the kernel takes */
+    KEEPALIVE_COUNT_MAX = INT8_MAX
+};
+
+/* When the kernel asks a silent peer for a sign of life. Where nothing goes to and fro, nobody
+ * hears that the other end is gone: without this, a reader would wait for it for ever. */
+struct keepalive {
+    int idle_s;     /* first, after such a silence; 0: never */
+    int interval_s; /* then as often as this, */
+    int count;      /* so many times; then the connection has timed out */
+};
 
 /* What connections are made with, on either side. */
 struct tcp_options {
     bool nodelay;
-    int keepalive_s; /* 0: off */
+    struct keepalive keepalive;
     size_t limit;
 };
 
+/* The number at `index`, a part of option 'keepalive'. The kernel knows whole seconds: rounds up.
+ */
+static int check_part(lua_State *L, int arg, int index, const char *what, int max) {
+    double number = lua_type(L, index) == LUA_TNUMBER ? ceil(lua_tonumber(L, index)) : 0;
+    if (number >= 1 && number <= max) return (int)number;
+    return luaL_argerror(L, arg,
+                         lua_pushfstring(L, "option 'keepalive': %s from 1 to %d expected, got %s",
+                                         what, max, luaL_tolstring(L, index, NULL)));
+}
+
+/* The table on top of the stack. */
+static struct keepalive check_parts(lua_State *L, int arg) {
+    struct keepalive parts = {0};
+    for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
+        const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "";
+        if (strcmp(name, "idle") == 0)
+            parts.idle_s = check_part(L, arg, -1, "'idle' in seconds", KEEPALIVE_S_MAX);
+        else if (strcmp(name, "interval") == 0)
+            parts.interval_s = check_part(L, arg, -1, "'interval' in seconds", KEEPALIVE_S_MAX);
+        else if (strcmp(name, "count") == 0)
+            parts.count = check_part(L, arg, -1, "'count'", KEEPALIVE_COUNT_MAX);
+        else
+            luaL_argerror(L, arg,
+                          lua_pushfstring(L,
+                                          "option 'keepalive': 'idle', 'interval' and 'count' "
+                                          "expected in the table, got '%s'",
+                                          luaL_tolstring(L, -2, NULL)));
+    }
+    return parts;
+}
+
+/* Of what is left open, the default is such that the questions take as long as the silence did. */
+static struct keepalive check_keepalive(lua_State *L, int arg) {
+    struct keepalive keepalive = {0};
+    int type = lua_istable(L, arg) ? lua_getfield(L, arg, "keepalive") : (lua_pushnil(L), LUA_TNIL);
+    if (type == LUA_TTABLE)
+        keepalive = check_parts(L, arg);
+    else if (type != LUA_TNIL && type != LUA_TBOOLEAN)
+        keepalive.idle_s =
+            check_part(L, arg, -1, "true, false, a table, or seconds", KEEPALIVE_S_MAX);
+    bool is_off = type == LUA_TBOOLEAN && !lua_toboolean(L, -1);
+    lua_pop(L, 1);
+    if (is_off) return keepalive;
+    if (keepalive.idle_s == 0) keepalive.idle_s = KEEPALIVE_S;
+    if (keepalive.count == 0) keepalive.count = KEEPALIVE_COUNT;
+    if (keepalive.interval_s == 0)
+        keepalive.interval_s = (keepalive.idle_s + keepalive.count - 1) / keepalive.count;
+    return keepalive;
+}
+
 /* The options at `arg`, whose names have been checked. */
 static struct tcp_options check_options(lua_State *L, int arg) {
-    struct tcp_options options = {
+    return (struct tcp_options){
         .nodelay = args_option_boolean(L, arg, "nodelay", true),
+        .keepalive = check_keepalive(L, arg),
         .limit = (size_t)args_option_count(L, arg, "limit", STREAM_LIMIT, INT32_MAX)};
-    if (!lua_istable(L, arg)) return options;
-    if (lua_getfield(L, arg, "keepalive") == LUA_TBOOLEAN) {
-        options.keepalive_s = lua_toboolean(L, -1) ? DEFAULT_KEEPALIVE_S : 0;
-    } else {
-        options.keepalive_s = (int)args_option_count(L, arg, "keepalive", 0, INT16_MAX);
-    }
-    lua_pop(L, 1);
-    return options;
+}
+
+/* What one accepts is like the socket that listens. 0 or a libuv code. */
+static int socket_configure(int fd, const struct tcp_options *options) {
+    const struct keepalive *keepalive = &options->keepalive;
+    int on = 1;
+    bool is_alive = keepalive->idle_s > 0;
+    if ((options->nodelay && setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on)) ||
+        (is_alive &&
+         (setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on) ||
+          setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &keepalive->idle_s, sizeof(int)) ||
+          setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &keepalive->interval_s, sizeof(int)) ||
+          setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &keepalive->count, sizeof(int)))))
+        return uv_translate_sys_error(errno);
+    return 0;
 }
 
 static int check_port(lua_State *L, int arg, int min) {
@@ -72,6 +145,7 @@ static const struct stream_ops tcp_ops = {.start = stream_uv_start,
                                           .write = stream_uv_write,
                                           .shutdown = stream_uv_shutdown,
                                           .linger = tcp_linger,
+                                          .hear_out = stream_uv_hear_out,
                                           .descriptor = stream_uv_descriptor,
                                           .peername = tcp_peername,
                                           .sockname = tcp_sockname,
@@ -113,12 +187,12 @@ static const lilac_op connect_op = {.name = "tcp:connect",
 static int connect_begin(uv_loop_t *loop, struct stream *stream, const struct tcp_options *options,
                          const union address *local) {
     uv_tcp_t *tcp = &stream->uv.tcp;
+    uv_os_fd_t fd;
     int status = uv_tcp_init_ex(loop, tcp, stream->peer.any.sa_family);
     if (status != 0) return status;
     stream_opened(stream);
-    status = uv_tcp_nodelay(tcp, options->nodelay);
-    if (status == 0 && options->keepalive_s > 0)
-        status = uv_tcp_keepalive(tcp, 1, (unsigned)options->keepalive_s);
+    status = uv_fileno(&stream->uv.handle, &fd);
+    if (status == 0) status = socket_configure(fd, options);
     if (status == 0 && local) status = uv_tcp_bind(tcp, &local->any, 0);
     if (status != 0) return status;
     return uv_tcp_connect(&stream->request.connect, tcp, &stream->peer.any, on_connect);
@@ -179,19 +253,14 @@ static const struct listener_ops listener_ops = {
     .stream = tcp_stream, .open = tcp_open, .field = listener_field, .subject = listener_subject};
 
 /* Makes the socket `fd` listen on the address, and puts in the port that it got. 0 or a libuv code.
- * Accepted sockets inherit its options. */
-static int listen_begin(int fd, union address *address, const struct tcp_options *options,
-                        bool reuse_port, int backlog) {
+ */
+static int listen_begin(int fd, union address *address, bool reuse_port, int backlog) {
     socklen_t size = sizeof *address;
     int on = 1;
-    bool is_ipv6 = address->any.sa_family == AF_INET6, is_alive = options->keepalive_s > 0;
-    const int *seconds = &options->keepalive_s;
+    bool is_ipv6 = address->any.sa_family == AF_INET6;
     if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) ||
         (reuse_port && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on)) ||
         (is_ipv6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on)) ||
-        (options->nodelay && setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on)) ||
-        (is_alive && setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on)) ||
-        (is_alive && setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, seconds, sizeof *seconds)) ||
         bind(fd, &address->any, address_size(address)) || listen(fd, backlog) ||
         getsockname(fd, &address->any, &size))
         return uv_translate_sys_error(errno);
@@ -210,9 +279,8 @@ static int tcp_listen(lua_State *L) {
     struct listener *listener = listener_new(L, &listener_ops, options.limit);
     listener->address.internet = address;
     int fd = socket(address.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    int status = fd < 0
-                     ? uv_translate_sys_error(errno)
-                     : listen_begin(fd, &listener->address.internet, &options, reuse_port, backlog);
+    int status = fd < 0 ? uv_translate_sys_error(errno) : socket_configure(fd, &options);
+    if (status == 0) status = listen_begin(fd, &listener->address.internet, reuse_port, backlog);
     return listener_open(L, listener, fd, status);
 }
 

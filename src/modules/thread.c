@@ -9,7 +9,6 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "../core/args.h"
 #include "../core/object.h"
@@ -72,12 +71,6 @@ static struct pool *pool_new(lua_State *L, unsigned max, size_t memory) {
     return pool;
 }
 
-/* As many threads as Python's executors have: jobs may wait. */
-static unsigned default_threads(void) {
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    return cores > 0 && cores < 28 ? (unsigned)cores + 4 : 32;
-}
-
 /* Pushes the pool of to_thread, which lasts until the shutdown. */
 static struct pool *push_default(lua_State *L) {
     if (lua_rawgetp(L, LUA_REGISTRYINDEX, &default_key) == LUA_TUSERDATA) {
@@ -85,7 +78,7 @@ static struct pool *push_default(lua_State *L) {
         if (!crew_is_ending(pool->crew)) return pool;
     }
     lua_pop(L, 1);
-    struct pool *pool = pool_new(L, default_threads(), 0);
+    struct pool *pool = pool_new(L, crew_usual_max(), 0);
     lua_pushvalue(L, -1);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &default_key);
     return pool;
@@ -386,12 +379,12 @@ static void shutdown_describe(lilac_wait *wait, char *text, size_t size) {
 }
 
 static int shutdown_done(lua_State *L, lilac_wait *wait) {
+    (void)wait;
     static const lilac_op op = {.name = "pool:shutdown",
                                 .cancel = waitq_cancel,
                                 .done = shutdown_done,
                                 .describe = shutdown_describe};
     struct pool *pool = check(L);
-    (void)wait;
     return is_over(pool) ? 0 : waitq_park(L, &pool->shutters, &op);
 }
 
@@ -434,7 +427,11 @@ static int close_done(lua_State *L, lilac_wait *wait) {
     struct pool *pool = check(L);
     struct task *task = task_able_to_wait(L);
     (void)wait;
-    if (!is_over(pool)) return waitq_park(L, &pool->shutters, &op);
+    if (!is_over(pool)) {
+        if (task->pending > 0) cancel_jobs(pool, task_pending_origin(task));
+        waitq_append(&pool->shutters, &task->own);
+        return task_park(L, &task->own, &op);
+    }
     task_was_deferred(task); /* forgotten: it is pending still */
     return task->pending > 0 && lua_isnil(L, 2) ? task_raise_cancellation(L, task, 0) : 0;
 }
@@ -462,7 +459,7 @@ static int pool_tostring(lua_State *L) {
 /* ThreadPool(threads [, {memory=}]) */
 static int thread_pool(lua_State *L) {
     static const char *const known[] = {"memory", NULL};
-    unsigned max = default_threads();
+    unsigned max = crew_usual_max();
     if (!lua_isnoneornil(L, 1))
         max = (unsigned)args_integer(L, 1, "number of threads", 1, MAX_THREADS);
     args_options(L, 2, known);

@@ -79,8 +79,9 @@ static int handshake_begin(lua_State *L, struct stream *stream) {
 static int flush_done(lua_State *L, lilac_wait *wait) {
     struct stream *stream = lilac_handle_check(L, 1, &stream_type, "start_tls");
     (void)wait;
-    if (stream_unsent(stream) > 0) return waitq_park(L, &stream->writers, &flush_op);
-    return handshake_begin(L, stream);
+    lilac_checkpoint(L); /* it may have been cancelled since it was woken */
+    if (stream_unsent(stream) == 0) return handshake_begin(L, stream);
+    return waitq_park(L, &stream->writers, &flush_op);
 }
 
 static const lilac_op flush_op = {
@@ -110,7 +111,6 @@ static int tls_handshake(lua_State *L) {
                   "a Context without option 'cert' cannot serve");
     luaL_argcheck(L, !is_server || !host, 3, "option 'server_hostname' is for clients");
     if (!is_server) check_host(L, context, host);
-    lilac_checkpoint(L);
     lua_settop(L, 3);
     if (host)
         lua_getfield(L, 3, "server_hostname");

@@ -20,8 +20,9 @@ enum {
     RECORD = 16 * 1024, /* as much as TLS puts into one */
     PIECE = 3 * RECORD,
     OUTBOX = 64 * 1024, /* a piece, with what TLS adds to it */
-    SUBJECT = 128,
-    LINGER_MS = 30000
+    INBOX = 64 * 1024,
+    LAST_READS = 4, /* of a peer that has left */
+    SUBJECT = 128
 };
 
 struct tls {
@@ -39,8 +40,6 @@ struct tls {
     bool is_ready;         /* the handshake is over, … */
     bool is_failed;        /* … or has failed, or what came after it; see connection.failure */
     bool ending, notified; /* the sending direction is to end; close_notify was sent */
-    uv_timer_t timer;      /* initialised, once a closed stream waits for its peer's end */
-    struct stream *stream;
 };
 
 static struct tls *tls_of(const struct stream *stream) {
@@ -152,6 +151,39 @@ static bool tls_waits(struct stream *stream, int result) {
     return false;
 }
 
+/* ---- decrypting ------------------------------------------------------------------------------ */
+
+static void read_over(struct stream *stream, int status) {
+    stream_stop(stream);
+    filter_ended(stream, status);
+}
+
+/* Decrypts all that has arrived. */
+static void decrypt(struct stream *stream) {
+    struct tls *tls = tls_of(stream);
+    size_t before = stream->received.size;
+    int status = 0, size;
+    do {
+        int ready = ossl.SSL_pending(tls->ssl);
+        size_t room = ready > 0 ? (size_t)ready : tls->arrived_size;
+        char *bytes = buffer_reserve(&stream->received, room);
+        if (!bytes) {
+            status = UV_ENOMEM;
+            break;
+        }
+        ossl.ERR_clear_error();
+        size = ossl.SSL_read(tls->ssl, bytes, (int)room);
+        if (size > 0)
+            stream->received.size += (size_t)size;
+        else if (ossl.SSL_get_error(tls->ssl, size) == SSL_ERROR_ZERO_RETURN)
+            status = UV_EOF;
+        else if (!tls_waits(stream, size))
+            status = FILTER_FAILED;
+    } while (size > 0 && (tls->arrived_size > 0 || ossl.SSL_pending(tls->ssl) > 0));
+    if (stream->received.size > before) filter_received(stream);
+    if (status != 0) read_over(stream, status);
+}
+
 /* ---- writing --------------------------------------------------------------------------------- */
 
 /* Encrypts at most a piece, and sends it. */
@@ -195,6 +227,26 @@ static size_t gather(struct gathering *from, const char **bytes) {
     return size;
 }
 
+/* Why nothing more can be sent; 0: it can. A peer that has left may have told its reason before (an
+ * alert), and nobody has read that yet. */
+static int write_verdict(struct stream *stream) {
+    struct tls *tls = tls_of(stream);
+    const struct stream_ops *below = tls->filter.below;
+    bool has_left = tls->write_status == UV_EPIPE || tls->write_status == UV_ECONNRESET;
+    if (!has_left || !tls->is_ready || stream->read_status != 0 || stream->handle.closed ||
+        !below->try_read)
+        return tls->write_status;
+    int size = 1;
+    for (int i = 0; i < LAST_READS && size > 0 && stream->read_status == 0; i++) {
+        size = below->try_read(stream, &tls->arrived, INBOX);
+        tls->arrived_size = size > 0 ? (size_t)size : 0;
+        if (size > 0) decrypt(stream);
+    }
+    outbox_flush(stream);
+    if (tls->is_failed) tls->write_status = FILTER_FAILED;
+    return tls->write_status;
+}
+
 static int tls_try_write(struct stream *stream, const uv_buf_t *bufs, unsigned count) {
     struct tls *tls = tls_of(stream);
     struct gathering from = {.at = bufs, .end = bufs + count};
@@ -207,7 +259,7 @@ static int tls_try_write(struct stream *stream, const uv_buf_t *bufs, unsigned c
         taken += (int)size;
         if (tls->sending.size > 0) stream->held = size;
     }
-    return tls->write_status != 0 ? tls->write_status : taken;
+    return tls->write_status != 0 ? write_verdict(stream) : taken;
 }
 
 /* Encrypts what write() was given, as far as the transport takes it. */
@@ -234,29 +286,9 @@ static void tls_end(struct stream *stream) {
     }
     if (tls->sending.size > 0) return;
     tls->ending = false;
-    int status = tls->write_status;
+    int status = write_verdict(stream);
     if (status == 0) status = tls->filter.below->shutdown(stream);
     if (status != 0) filter_shut(stream, status);
-}
-
-static void on_linger_over(uv_timer_t *timer) {
-    lilac_handle_finish(&container_of(timer, struct tls, timer)->stream->handle);
-}
-
-/* To close a socket with unread bytes in it resets the connection, and what was written last may be
- * lost. In TLS 1.3 a server sends sessions to a client that may never read; so, if they have not
- * come yet, whatever comes is read until the server ends the connection as well. */
-static bool await_end(struct stream *stream) {
-    struct tls *tls = tls_of(stream);
-    uv_loop_t *loop = stream->handle.uv ? stream->handle.uv->loop : NULL;
-    if (!loop || !tls->connection.awaits_session || tls->write_status != 0 || tls->is_failed ||
-        tls->filter.below->shutdown(stream) != 0 || tls->filter.below->start(stream) != 0)
-        return false;
-    uv_timer_init(loop, &tls->timer);
-    uv_update_time(loop);
-    uv_timer_start(&tls->timer, on_linger_over, LINGER_MS, 0);
-    uv_unref((uv_handle_t *)&tls->timer);
-    return true;
 }
 
 /* Goes on with what waits for the transport to take more. */
@@ -268,9 +300,9 @@ static void tls_go_on(struct stream *stream) {
     if (tls->writing || stream->held > 0) {
         tls->writing = false;
         tls->plain_size = 0;
-        filter_sent(stream, tls->write_status);
+        filter_sent(stream, write_verdict(stream));
     } else if (stream->handle.closed) {
-        if (!await_end(stream)) lilac_handle_finish(&stream->handle);
+        stream_linger_on(stream);
     } else if (tls->ending) {
         tls_end(stream);
     }
@@ -300,7 +332,7 @@ static bool tls_farewell(struct stream *stream) {
         ossl.SSL_shutdown(tls->ssl);
         outbox_flush(stream);
     }
-    return tls->sending.size > 0 || await_end(stream);
+    return tls->sending.size > 0;
 }
 
 static void on_sent(struct stream *stream, int status) {
@@ -314,37 +346,6 @@ static void on_sent(struct stream *stream, int status) {
 }
 
 /* ---- reading --------------------------------------------------------------------------------- */
-
-static void read_over(struct stream *stream, int status) {
-    stream_stop(stream);
-    filter_ended(stream, status);
-}
-
-/* Decrypts all that has arrived. */
-static void decrypt(struct stream *stream) {
-    struct tls *tls = tls_of(stream);
-    size_t before = stream->received.size;
-    int status = 0, size;
-    do {
-        int ready = ossl.SSL_pending(tls->ssl);
-        size_t room = ready > 0 ? (size_t)ready : tls->arrived_size;
-        char *bytes = buffer_reserve(&stream->received, room);
-        if (!bytes) {
-            status = UV_ENOMEM;
-            break;
-        }
-        ossl.ERR_clear_error();
-        size = ossl.SSL_read(tls->ssl, bytes, (int)room);
-        if (size > 0)
-            stream->received.size += (size_t)size;
-        else if (ossl.SSL_get_error(tls->ssl, size) == SSL_ERROR_ZERO_RETURN)
-            status = UV_EOF;
-        else if (!tls_waits(stream, size))
-            status = FILTER_FAILED;
-    } while (size > 0 && (tls->arrived_size > 0 || ossl.SSL_pending(tls->ssl) > 0));
-    if (stream->received.size > before) filter_received(stream);
-    if (status != 0) read_over(stream, status);
-}
 
 static void shake_hands(struct stream *stream) {
     struct tls *tls = tls_of(stream);
@@ -378,8 +379,7 @@ static void tls_turn(struct stream *stream, const char *bytes, size_t size) {
 static void on_ended(struct stream *stream, int status) {
     struct tls *tls = tls_of(stream);
     struct tls_failure *failure = &tls->connection.failure;
-    if (stream->handle.closed) lilac_handle_finish(&stream->handle);
-    if (tls->is_failed) return;
+    if (tls->is_failed || stream->handle.closed) return;
     if (status != UV_EOF)
         tls_failure_system(failure, status);
     else if (tls->is_ready)
@@ -409,6 +409,15 @@ static void tls_stop_reading(struct stream *stream) {
 static void tls_linger(struct stream *stream) {
     const struct stream_ops *below = tls_of(stream)->filter.below;
     if (below->linger) below->linger(stream);
+}
+
+/* In TLS 1.3 a server sends sessions to a client that may never read: when they have not come yet,
+ * they are still to come. */
+static bool tls_hear_out(struct stream *stream, bool must) {
+    const struct tls *tls = tls_of(stream);
+    const struct stream_ops *below = tls->filter.below;
+    return below->hear_out && tls->write_status == 0 && !tls->is_failed &&
+           below->hear_out(stream, must || tls->connection.awaits_session);
 }
 
 static int tls_peername(lua_State *L, struct stream *stream) {
@@ -477,10 +486,6 @@ static int tls_info(lua_State *L, const struct stream *stream) {
     return 1;
 }
 
-static void on_timer_closed(uv_handle_t *timer) {
-    free(container_of((uv_timer_t *)timer, struct tls, timer));
-}
-
 static void tls_free(struct stream *stream) {
     struct tls *tls = tls_of(stream);
     const struct stream_ops *below = tls->filter.below;
@@ -489,10 +494,7 @@ static void tls_free(struct stream *stream) {
     tls_context_drop(tls->connection.context);
     buffer_free(&tls->queued);
     buffer_free(&tls->sending);
-    if (tls->timer.loop)
-        uv_close((uv_handle_t *)&tls->timer, on_timer_closed);
-    else
-        free(tls);
+    free(tls);
 }
 
 static const struct stream_ops tls_ops = {.start = tls_start_reading,
@@ -501,6 +503,7 @@ static const struct stream_ops tls_ops = {.start = tls_start_reading,
                                           .write = tls_write,
                                           .shutdown = tls_shutdown,
                                           .linger = tls_linger,
+                                          .hear_out = tls_hear_out,
                                           .free = tls_free,
                                           .peername = tls_peername,
                                           .sockname = tls_sockname,
@@ -554,7 +557,6 @@ static struct tls *tls_new(struct stream *stream, const struct tls_start *start)
     ossl.SSL_set_bio(ssl, bio, bio);
     tls->filter.ops = &filter_ops;
     tls->ssl = ssl;
-    tls->stream = stream;
     tls->connection.context = tls_context_hold(start->context);
     snprintf(tls->connection.host, sizeof tls->connection.host, "%s",
              start->host ? start->host : "");

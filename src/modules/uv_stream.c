@@ -2,6 +2,8 @@
  * The operations that all transports over a uv_stream_t share: TCP, pipe, tty.
  */
 #include <errno.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "../core/list.h"
@@ -20,6 +22,18 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf) {
     buf->len = stream_reads_itself(stream_of((uv_stream_t *)handle)) ? 0 : sizeof inbox;
 }
 
+/* Why nothing more comes. libuv takes it for the end when the peer hung up after the last bytes,
+ * also when it did so by a reset. */
+static int end_status(uv_stream_t *uv, int status) {
+    uv_os_fd_t fd;
+    int error = 0;
+    socklen_t size = sizeof error;
+    if (status != UV_EOF || uv_fileno((uv_handle_t *)uv, &fd) != 0 ||
+        getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0 || error == 0)
+        return status;
+    return uv_translate_sys_error(error);
+}
+
 static void on_read(uv_stream_t *uv, ssize_t size, const uv_buf_t *buf) {
     struct stream *stream = stream_of(uv);
     if (size > 0) {
@@ -28,7 +42,7 @@ static void on_read(uv_stream_t *uv, ssize_t size, const uv_buf_t *buf) {
         stream_readable(stream);
     } else if (size < 0) { /* 0: nothing there after all */
         uv_read_stop(uv);
-        stream_ended(stream, (int)size);
+        stream_ended(stream, end_status(uv, (int)size));
     }
 }
 
@@ -73,6 +87,26 @@ static void on_shutdown(uv_shutdown_t *request, int status) {
 
 int stream_uv_shutdown(struct stream *stream) {
     return uv_shutdown(&stream->request.shutdown, &stream->uv.stream, on_shutdown);
+}
+
+static void on_alloc_heard(uv_handle_t *handle, size_t suggested, uv_buf_t *buf) {
+    (void)handle, (void)suggested;
+    *buf = uv_buf_init(inbox, sizeof inbox);
+}
+
+static void on_heard(uv_stream_t *uv, ssize_t size, const uv_buf_t *buf) {
+    (void)buf;
+    stream_heard(stream_of(uv), size);
+}
+
+/* What nothing was sent over may be reset: that tells the peer at once that it sends in vain. */
+bool stream_uv_hear_out(struct stream *stream, bool must) {
+    uv_os_fd_t fd;
+    int unread = 0;
+    if ((!must && stream->accepted == 0) || uv_fileno(&stream->uv.handle, &fd) != 0) return false;
+    if (!must && (ioctl(fd, FIONREAD, &unread) != 0 || unread == 0)) return false;
+    return shutdown(fd, SHUT_WR) == 0 &&
+           uv_read_start(&stream->uv.stream, on_alloc_heard, on_heard) == 0;
 }
 
 int stream_uv_descriptor(const struct stream *stream) {

@@ -1,0 +1,163 @@
+local lilac = require "lilac"
+local connections = require "lilac.connections"
+local raises = require "spec.support.raises"
+local settle = require "spec.support.settle"
+
+local function noop() end
+
+--- A stream, and its other end.
+local function pair() return lilac.testing.stream_pair() end
+
+--- What is reported while fn runs.
+local function reports_of(fn)
+  local reports = {}
+  lilac.set_exception_handler(function(context) reports[#reports + 1] = context end)
+  local ok, err = pcall(fn)
+  lilac.set_exception_handler(nil)
+  assert(ok, err)
+  return reports
+end
+
+describe("Connections:begin", function()
+  it("runs the handler in a task, and closes the stream after it", function()
+    local all = connections.new(function(stream) stream:write(stream:read(), "!") end)
+    local stream, peer = pair()
+    local task = all:begin(stream, "a visit")
+    assert.equal("a visit", task.name)
+    assert.same({ 1, task }, { all:count(), all:tasks()[1] })
+    assert.matches("^Connections %(1%): 0x", tostring(all))
+    peer:write "hello\n"
+    assert.equal("hello!", peer:read "a")
+    task:await()
+    assert.equal(0, all:count())
+    raises("ClosedError", stream.read, stream)
+  end)
+
+  it("calls the task by the peer when it has no other name", function()
+    local listener <close> = lilac.tcp.listen("127.0.0.1", 0)
+    local stream <close> = lilac.tcp.connect("127.0.0.1", listener.port)
+    local all = connections.new(noop)
+    local task = all:begin(listener:accept())
+    assert.equal(("connection from 127.0.0.1:%d"):format(select(2, stream:sockname())), task.name)
+    all:wait()
+  end)
+
+  it("reports the error of a handler, once, with its task and traceback", function()
+    local task
+    local reports = reports_of(function()
+      local all = connections.new(function() error("oops", 0) end)
+      task = all:begin(pair(), "a visit")
+      all:wait()
+    end)
+    assert.equal(1, #reports)
+    assert.same({ "a visit: the handler failed", "oops", task },
+      { reports[1].message, reports[1].exception, reports[1].task })
+    assert.matches("connections_spec.lua", reports[1].traceback)
+  end)
+
+  it("says nothing about one that was cancelled, also before it began", function()
+    local stream, peer = pair()
+    local reports = reports_of(function()
+      local all = connections.new(lilac.Future().await)
+      local begun = all:begin(stream)
+      begun:cancel()
+      all:wait()
+      assert.equal("", peer:read "a")
+    end)
+    assert.same({}, reports)
+  end)
+
+  it("leaves alone what the handler has closed", function()
+    local all = connections.new(function(stream) stream:close() end)
+    all:begin((pair()))
+    all:wait()
+  end)
+
+  it("keeps stream and handler while nobody else does", function()
+    local stream, peer = pair()
+    connections.new(function(s) s:write(s:read()) end):begin(stream)
+    stream = nil -- luacheck: ignore
+    collectgarbage()
+    collectgarbage()
+    peer:write "hello\n"
+    assert.equal("hello", peer:read "a")
+  end)
+
+  it("checks its arguments", function()
+    local all = connections.new(noop)
+    local function wrong(pattern, fn, ...)
+      local ok, err = pcall(fn, ...)
+      assert.is_false(ok)
+      assert.matches(pattern, tostring(err))
+    end
+    wrong("function expected, got no value", connections.new)
+    wrong("most must be at least 1, got 0", connections.new, noop, 0)
+    wrong("Stream expected, got table", all.begin, all, {})
+    wrong("Connections expected, got table", all.begin, {})
+    local closed = pair()
+    closed:close()
+    wrong("begin: the Stream is closed", all.begin, all, closed)
+  end)
+end)
+
+describe("Connections:admit", function()
+  local gate, all
+
+  before_each(function()
+    gate = lilac.Event()
+    all = connections.new(function() gate:wait() end, 2)
+  end)
+
+  it("waits until there is room", function()
+    for _ = 1, 2 do
+      all:admit()
+      all:begin((pair()))
+    end
+    local third = settle.start(all.admit, all)
+    local fourth = settle.start(all.admit, all)
+    assert.same({ false, false }, { third:done(), fourth:done() })
+    all:tasks()[1]:cancel()
+    settle()
+    assert.same({ true, false }, { third:done(), fourth:done() })
+    fourth:cancel()
+    raises("CancelledError", fourth.await, fourth)
+    gate:set()
+    all:wait()
+  end)
+
+  it("gives back the room of who does not come", function()
+    all:admit()
+    all:admit()
+    local third = settle.start(all.admit, all)
+    assert.is_false(third:done())
+    all:dismiss()
+    third:await()
+    all:dismiss()
+    all:dismiss()
+    all:dismiss() -- that was one too many
+    all:admit()
+    all:admit()
+    assert.is_false(lilac.move_on_after(0, all.admit, all))
+  end)
+
+  it("has room for all without a bound", function()
+    local open = connections.new(noop)
+    for _ = 1, 3 do open:admit() end
+  end)
+end)
+
+describe("Connections:wait", function()
+  it("waits for the end of all, and can be cancelled", function()
+    local gate = lilac.Event()
+    local all = connections.new(function() gate:wait() end)
+    all:wait()
+    for _ = 1, 2 do all:begin((pair())) end
+    local one, two = settle.start(all.wait, all), settle.start(all.wait, all)
+    assert.is_false(one:done())
+    one:cancel()
+    raises("CancelledError", one.await, one)
+    gate:set()
+    two:await()
+    assert.equal(0, all:count())
+  end)
+end)

@@ -1,0 +1,278 @@
+/*
+ * lilac.connections: the connections of a server. Each has a task that runs the handler; when that
+ * has ended, its stream is closed, and its error reported. Whoever waits for room for one more, or
+ * for the end of all, is woken then. lilac.server composes the rest.
+ *
+ * It is in C as it is all that a server adds to a connection.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "../core/args.h"
+#include "../core/list.h"
+#include "../core/object.h"
+#include "../core/report.h"
+#include "../core/runtime.h"
+#include "../core/slots.h"
+#include "builtin.h"
+#include "stream.h"
+
+struct connections {
+    const struct object_type *type; /* first */
+    struct list members;            /* those that have not ended */
+    lua_Integer count, admitted, most;
+    struct slots slots; /* of the streams in the table STREAMS */
+    struct waitq door, end;
+};
+
+struct connection {
+    struct list link;
+    struct watch watch; /* of its task */
+    struct connections *all;
+    uint32_t slot;
+};
+
+enum { HANDLER = 1, STREAMS = 2 }; /* uservalues */
+
+enum { NAME_SIZE = 160 };
+
+static const struct object_type connections_type = {"Connections", sizeof(struct connections)};
+
+static struct connections *connections_check(lua_State *L) {
+    return object_check(L, 1, &connections_type);
+}
+
+/* ---- the end of one -------------------------------------------------------------------------- */
+
+static void report(lua_State *L, int task) {
+    lua_getfield(L, task, "name");
+    const char *message = lua_pushfstring(L, "%s: the handler failed", lua_tostring(L, -1));
+    future_push_error(L, task);
+    report_push_traceback(L, task);
+    report_exception(L, message, -2, lua_gettop(L), task);
+}
+
+/* Tasks end in the scheduler, where Lua may be used. */
+static void on_ended(struct watch *watch, struct future *future) {
+    struct connection *connection = container_of(watch, struct connection, watch);
+    struct connections *all = connection->all;
+    struct task *task = future_task(future);
+    lua_State *L = task->runtime->L;
+    int top = lua_gettop(L);
+    luaL_checkstack(L, 12, "Connections");
+    lua_rawgetp(L, LUA_REGISTRYINDEX, all);
+    lua_getiuservalue(L, -1, STREAMS);
+    lua_rawgeti(L, -1, connection->slot);
+    struct stream *stream = lilac_handle_test(L, -1, &stream_type);
+    if (stream) lilac_handle_close(&stream->handle);
+    lua_pushnil(L);
+    lua_rawseti(L, -3, connection->slot);
+    slots_give(&all->slots, connection->slot);
+    list_unlink(&connection->link);
+    free(connection);
+    if (all->most > 0) all->admitted--;
+    waitq_wake_one(&all->door);
+    if (--all->count == 0) {
+        waitq_wake_all(&all->end);
+        lua_pushnil(L);
+        lua_rawsetp(L, LUA_REGISTRYINDEX, all);
+    }
+    if (future->state == FUTURE_FAILED) {
+        task_push(L, task);
+        report(L, lua_gettop(L));
+    }
+    lua_settop(L, top);
+}
+
+/* ---- the beginning --------------------------------------------------------------------------- */
+
+/* [connections, stream, name or nil, task]. As the stream has it, "connection from 127.0.0.1:80".
+ */
+static void set_name(lua_State *L, const struct stream *stream) {
+    char name[NAME_SIZE] = "connection from ";
+    int prefix = (int)sizeof "connection from " - 1;
+    if (lua_isnil(L, 3)) {
+        stream->ops->subject(stream, name + prefix, sizeof name - (size_t)prefix);
+        lua_pushstring(L, name);
+        lua_replace(L, 3);
+    }
+    lua_pushvalue(L, 3);
+    task_set_name(L, 4);
+}
+
+/* Keeps the stream at 2 until the task at 4 has ended, and the connections at 1 as long as there
+ * are some. */
+static void connection_keep(lua_State *L, struct connections *all, struct connection *connection) {
+    lua_getiuservalue(L, 1, STREAMS);
+    lua_pushvalue(L, 2);
+    lua_rawseti(L, -2, connection->slot);
+    list_append(&all->members, &connection->link);
+    future_watch(lua_touserdata(L, 4), &connection->watch);
+    if (all->count++ > 0) return;
+    lua_pushvalue(L, 1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, all);
+}
+
+/* c:begin(stream [, name]) → the task of the connection, with that name. With a `most`, after
+ * c:admit(). */
+static int connections_begin(lua_State *L) {
+    struct connections *all = connections_check(L);
+    struct stream *stream = lilac_handle_check(L, 2, &stream_type, "begin");
+    luaL_optstring(L, 3, NULL);
+    lua_settop(L, 3);
+    lua_getiuservalue(L, 1, HANDLER);
+    lua_pushvalue(L, 2);
+    task_create(L, 1);
+    set_name(L, stream);
+    struct connection *connection = slots_reserve(&all->slots) ? malloc(sizeof *connection) : NULL;
+    if (!connection) return luaL_error(L, "begin: not enough memory");
+    *connection = (struct connection){
+        .watch = {.ended = on_ended}, .all = all, .slot = slots_take(&all->slots)};
+    connection_keep(L, all, connection);
+    lua_settop(L, 4);
+    return 1;
+}
+
+/* ---- room for one more ----------------------------------------------------------------------- */
+
+static void door_describe(lilac_wait *wait, char *text, size_t size) {
+    const struct connections *all = container_of(waitq_of(wait), struct connections, door);
+    snprintf(text, size, "%lld connections", (long long)all->count);
+}
+
+static const lilac_op admit_op;
+
+static int admit_done(lua_State *L, lilac_wait *wait) {
+    struct connections *all = connections_check(L);
+    (void)wait;
+    if (all->admitted >= all->most) {
+        lilac_checkpoint(L);
+        return waitq_park(L, &all->door, &admit_op);
+    }
+    all->admitted++;
+    return 0;
+}
+
+static const lilac_op admit_op = {.name = "connections:admit",
+                                  .cancel = waitq_cancel,
+                                  .done = admit_done,
+                                  .describe = door_describe};
+
+/* c:admit(): waits until there are fewer than `most`. The one that begins next is among them; when
+ * none does, c:dismiss(). */
+static int connections_admit(lua_State *L) {
+    struct connections *all = connections_check(L);
+    lilac_checkpoint(L);
+    return all->most > 0 ? admit_done(L, NULL) : 0;
+}
+
+static int connections_dismiss(lua_State *L) {
+    struct connections *all = connections_check(L);
+    if (all->admitted > all->count) all->admitted--;
+    waitq_wake_one(&all->door);
+    return 0;
+}
+
+/* ---- the end of all -------------------------------------------------------------------------- */
+
+static void end_describe(lilac_wait *wait, char *text, size_t size) {
+    const struct connections *all = container_of(waitq_of(wait), struct connections, end);
+    snprintf(text, size, "%lld connections", (long long)all->count);
+}
+
+static const lilac_op wait_op;
+
+static int wait_done(lua_State *L, lilac_wait *wait) {
+    struct connections *all = connections_check(L);
+    (void)wait;
+    if (all->count == 0) return 0;
+    lilac_checkpoint(L);
+    return waitq_park(L, &all->end, &wait_op);
+}
+
+static const lilac_op wait_op = {.name = "connections:wait",
+                                 .cancel = waitq_cancel,
+                                 .done = wait_done,
+                                 .describe = end_describe};
+
+/* c:wait(): until there are none. */
+static int connections_wait(lua_State *L) {
+    connections_check(L);
+    lilac_checkpoint(L);
+    return wait_done(L, NULL);
+}
+
+/* ---- what there is --------------------------------------------------------------------------- */
+
+/* c:count(): how many have not ended. */
+static int connections_count(lua_State *L) {
+    lua_pushinteger(L, connections_check(L)->count);
+    return 1;
+}
+
+/* c:tasks() → array of their tasks. */
+static int connections_tasks(lua_State *L) {
+    struct connections *all = connections_check(L);
+    lua_createtable(L, (int)all->count, 0);
+    lua_Integer i = 0;
+    for (struct list *at = all->members.next; at != &all->members; at = at->next) {
+        task_push(L, future_task(container_of(at, struct connection, link)->watch.future));
+        lua_rawseti(L, -2, ++i);
+    }
+    return 1;
+}
+
+static int connections_tostring(lua_State *L) {
+    lua_pushfstring(L, "%I", (LUAI_UACINT)connections_check(L)->count);
+    return object_tostring(L);
+}
+
+/* While there are any, the registry has it: so this comes at the end of the state, or by hand. */
+static int connections_gc(lua_State *L) {
+    struct connections *all = connections_check(L);
+    struct list *link;
+    while ((link = list_shift(&all->members))) {
+        struct connection *connection = container_of(link, struct connection, link);
+        future_unwatch(&connection->watch);
+        free(connection);
+    }
+    free(all->slots.free);
+    all->slots = (struct slots){0};
+    all->count = all->admitted = 0;
+    return 0;
+}
+
+/* new(handler [, most]) → Connections: `handler(stream)` serves one, at most `most` at once. */
+static int connections_new(lua_State *L) {
+    args_callable(L, 1);
+    lua_Integer most = 0;
+    if (!lua_isnoneornil(L, 2)) most = args_integer(L, 2, "most", 1, LUA_MAXINTEGER);
+    struct connections *all = object_new(L, &connections_type, "lilac.Connections", 2);
+    list_init(&all->members);
+    waitq_init(&all->door);
+    waitq_init(&all->end);
+    all->most = most;
+    lua_pushvalue(L, 1);
+    lua_setiuservalue(L, -2, HANDLER);
+    lua_newtable(L);
+    lua_setiuservalue(L, -2, STREAMS);
+    return 1;
+}
+
+int luaopen_lilac_connections(lua_State *L) {
+    static const luaL_Reg methods[] = {{"begin", connections_begin},
+                                       {"admit", connections_admit},
+                                       {"dismiss", connections_dismiss},
+                                       {"wait", connections_wait},
+                                       {"count", connections_count},
+                                       {"tasks", connections_tasks},
+                                       {NULL, NULL}};
+    static const luaL_Reg meta[] = {
+        {"__tostring", connections_tostring}, {"__gc", connections_gc}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"new", connections_new}, {NULL, NULL}};
+    lilac_check_version(L);
+    stream_prepare(L);
+    object_class(L, "lilac.Connections", methods, meta);
+    luaL_newlib(L, functions);
+    return 1;
+}
