@@ -206,13 +206,10 @@ int task_park(lua_State *L, lilac_wait *wait, const lilac_op *op) {
 
 /* It was cancelled after it was woken, and before it came to park again. */
 static int park_cancelled(lua_State *L, struct task *task, lilac_wait *wait) {
-    const lilac_op *op = task->op;
-    bool undone = !op->cancel || op->cancel(wait);
-    task->deferred = !undone;
-    if (undone) task_wake(task);
+    task_interrupt(task);
     if (task->parked_on) return lua_yieldk(L, 0, (lua_KContext)wait, parked_done);
     waitq_unlink(&task->own); /* woken, while it runs */
-    return undone ? task_raise_cancellation(L, task, 0) : op->done(L, wait);
+    return parked_done(L, LUA_YIELD, (lua_KContext)wait);
 }
 
 int lilac_park(lua_State *L, lilac_wait *wait, const lilac_op *op) {
