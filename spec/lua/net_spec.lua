@@ -1,5 +1,6 @@
 local lilac = require "lilac"
 local raises = require "spec.support.raises"
+local reports_of = require "spec.support.reports"
 local run = require "spec.support.child"
 local settle = require "spec.support.settle"
 
@@ -7,16 +8,6 @@ local net = lilac.net
 
 local function echo(stream)
   for line in stream:lines "L" do stream:write(line) end
-end
-
---- What a server reports while fn runs.
-local function reports_of(fn)
-  local reports = {}
-  lilac.set_exception_handler(function(context) reports[#reports + 1] = context end)
-  local ok, err = pcall(fn)
-  lilac.set_exception_handler(nil)
-  assert(ok, err)
-  return reports
 end
 
 describe("net.connect", function()

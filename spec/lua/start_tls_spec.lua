@@ -242,7 +242,7 @@ describe("lilac.net with tls", function()
       stream:write "HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\nhello\n"
     end)
     local function curl(host, ca)
-      return background(("exec curl -sS --max-time 20 --noproxy * --cacert %s --resolve " ..
+      return background(("exec curl -sS --max-time 20 --noproxy \\* --cacert %s --resolve " ..
         "%s:%d:127.0.0.1 https://%s:%d/"):format(ca, host, server.port, host, server.port))
     end
     local job <close> = curl("a.wild.test", made.ca)

@@ -1,22 +1,14 @@
 local lilac = require "lilac"
 local connections = require "lilac.connections"
 local raises = require "spec.support.raises"
+local refused = require "spec.support.refused"
+local reports_of = require "spec.support.reports"
 local settle = require "spec.support.settle"
 
 local function noop() end
 
 --- A stream, and its other end.
 local function pair() return lilac.testing.stream_pair() end
-
---- What is reported while fn runs.
-local function reports_of(fn)
-  local reports = {}
-  lilac.set_exception_handler(function(context) reports[#reports + 1] = context end)
-  local ok, err = pcall(fn)
-  lilac.set_exception_handler(nil)
-  assert(ok, err)
-  return reports
-end
 
 describe("Connections:begin", function()
   it("runs the handler in a task, and closes the stream after it", function()
@@ -85,18 +77,13 @@ describe("Connections:begin", function()
 
   it("checks its arguments", function()
     local all = connections.new(noop)
-    local function wrong(pattern, fn, ...)
-      local ok, err = pcall(fn, ...)
-      assert.is_false(ok)
-      assert.matches(pattern, tostring(err))
-    end
-    wrong("function expected, got no value", connections.new)
-    wrong("most must be at least 1, got 0", connections.new, noop, 0)
-    wrong("Stream expected, got table", all.begin, all, {})
-    wrong("Connections expected, got table", all.begin, {})
+    refused("function expected, got no value", connections.new)
+    refused("most must be at least 1, got 0", connections.new, noop, 0)
+    refused("Stream expected, got table", all.begin, all, {})
+    refused("Connections expected, got table", all.begin, {})
     local closed = pair()
     closed:close()
-    wrong("begin: the Stream is closed", all.begin, all, closed)
+    raises("ClosedError", all.begin, all, closed)
   end)
 end)
 

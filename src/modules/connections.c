@@ -5,7 +5,6 @@
  *
  * It is in C as it is all that a server adds to a connection.
  */
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "../core/args.h"
@@ -135,11 +134,6 @@ static int connections_begin(lua_State *L) {
 
 /* ---- room for one more ----------------------------------------------------------------------- */
 
-static void door_describe(lilac_wait *wait, char *text, size_t size) {
-    const struct connections *all = container_of(waitq_of(wait), struct connections, door);
-    snprintf(text, size, "%lld connections", (long long)all->count);
-}
-
 static const lilac_op admit_op;
 
 static int admit_done(lua_State *L, lilac_wait *wait) {
@@ -153,10 +147,8 @@ static int admit_done(lua_State *L, lilac_wait *wait) {
     return 0;
 }
 
-static const lilac_op admit_op = {.name = "connections:admit",
-                                  .cancel = waitq_cancel,
-                                  .done = admit_done,
-                                  .describe = door_describe};
+static const lilac_op admit_op = {
+    .name = "connections:admit", .cancel = waitq_cancel, .done = admit_done};
 
 /* c:admit(): waits until there are fewer than `most`. The one that begins next is among them; when
  * none does, c:dismiss(). */
@@ -175,11 +167,6 @@ static int connections_dismiss(lua_State *L) {
 
 /* ---- the end of all -------------------------------------------------------------------------- */
 
-static void end_describe(lilac_wait *wait, char *text, size_t size) {
-    const struct connections *all = container_of(waitq_of(wait), struct connections, end);
-    snprintf(text, size, "%lld connections", (long long)all->count);
-}
-
 static const lilac_op wait_op;
 
 static int wait_done(lua_State *L, lilac_wait *wait) {
@@ -190,10 +177,8 @@ static int wait_done(lua_State *L, lilac_wait *wait) {
     return waitq_park(L, &all->end, &wait_op);
 }
 
-static const lilac_op wait_op = {.name = "connections:wait",
-                                 .cancel = waitq_cancel,
-                                 .done = wait_done,
-                                 .describe = end_describe};
+static const lilac_op wait_op = {
+    .name = "connections:wait", .cancel = waitq_cancel, .done = wait_done};
 
 /* c:wait(): until there are none. */
 static int connections_wait(lua_State *L) {
