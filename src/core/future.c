@@ -75,10 +75,8 @@ void future_end(lua_State *L, int index, enum future_state state, int count) {
             lua_rawseti(L, -i - 1, i);
         lua_pushinteger(L, count);
         lua_setfield(L, -2, "n");
-    } else if (count == 0) {
-        lua_pushnil(L);
     }
-    lua_setiuservalue(L, index, 1);
+    if (count > 0) lua_setiuservalue(L, index, 1);
     future->results = (uint8_t)(count > 1 ? 2 : count);
     future->state = (uint8_t)state;
     notify(future);

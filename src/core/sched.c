@@ -100,7 +100,8 @@ static void take_slot(lua_State *L, struct task *task, int count) {
         runtime->idle++;
     }
     lua_State *co = runtime->coroutines[slot - 1];
-    if (!lua_checkstack(co, count + LUA_MINSTACK)) {
+    int size = count + 3; /* see task_create */
+    if (size > LUA_MINSTACK && !lua_checkstack(co, size)) {
         slots_give(&runtime->slots, slot);
         luaL_error(L, "create_task: too many arguments");
     }

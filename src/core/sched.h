@@ -2,8 +2,8 @@
  * The scheduler: tasks, futures and the ready queue. What modules need of it is in lilac.h; this
  * header is for the few that look inside (base, task, gather, group, sync's deadlock edges, dumps).
  *
- * A task is a userdata that holds a coroutine while it lives and its results afterwards. The first
- * uservalue of a task or future is that coroutine, then the result (several: a table with n).
+ * A task is a userdata that has a coroutine while it lives and its results afterwards: the first
+ * uservalue of a task or future is the result (several: a table with n; none: nil).
  */
 #ifndef LILAC_SCHED_H
 #define LILAC_SCHED_H
