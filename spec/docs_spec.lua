@@ -54,6 +54,23 @@ for _, path in ipairs { "README.md", "docs/guide.md" } do
   end)
 end
 
+describe("the tables of the texts", function()
+  it("have no row twice, as careless merges make them", function()
+    for path in io.popen("ls README.md docs/*.md"):lines() do
+      local rows, number = {}, 0
+      for line in io.lines(path) do
+        number = number + 1
+        local cell = line:match "^| (%S.-) |"
+        if line:find "^#" then rows = {} end
+        if cell then
+          assert.is_nil(rows[cell], ("%s:%d: %s"):format(path, number, cell))
+          rows[cell] = true
+        end
+      end
+    end
+  end)
+end)
+
 local function texts(paths)
   local pipe <close> = io.popen("cat " .. paths)
   return pipe:read "a"

@@ -87,7 +87,7 @@ static inline bool lilac_waiting(const lilac_wait *wait) {
     return wait->task != NULL;
 }
 
-/* Raises InvalidStateError "<what>: already being <op> by task 'a'; task 'b' must wait its turn"
+/* Raises InvalidStateError "<what>: task 'a' is at it already (<op>), and task 'b' came second"
  * when somebody is parked at `wait`. For streams and whatever else takes one waiter at a time. */
 LILAC_API void lilac_refuse_second(lua_State *L, const lilac_wait *wait, const char *what);
 

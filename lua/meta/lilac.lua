@@ -138,7 +138,7 @@ function lilac.throw_into(co, err) end
 ---@class lilac.ExceptionContext
 ---@field message string what failed
 ---@field exception any the error
----@field traceback? string|false default that of the error; false: none
+---@field traceback? string|false default that of the task, or else of the error; false: none
 ---@field task lilac.Task?
 
 ---Has `fn(context)` called in place of the report on stderr, for tasks, callbacks and handlers

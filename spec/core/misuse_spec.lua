@@ -273,6 +273,18 @@ describe("an uncaught error", function()
 end)
 
 describe("a finaliser", function()
+  it("that awaits is told by a warning, as nobody sees its error", function()
+    local source = [[
+      setmetatable({}, { __gc = function() lilac.sleep(0) end })
+      collectgarbage()
+      print "main goes on"]]
+    local ended = child(source, { options = "-W" })
+    assert.matches("^Lua warning: sleep: cannot await inside a finaliser %(__gc%), which",
+      ended.stderr)
+    assert.equal("main goes on\n", ended.stdout)
+    says("main goes on\n", source)
+  end)
+
   it("may create tasks, also while one is being created", function()
     says("ok\n", [[
       local created, ended = 0, 0

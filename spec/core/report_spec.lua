@@ -81,7 +81,7 @@ describe("an error that ends the main task", function()
       tg:create_task(fail, "one")
       tg:create_task(fail, lilac.errors.new("OSError", "two"))
     ]]
-    assert.matches("^lilac: ExceptionGroup: 2 tasks of a group failed", child.stderr)
+    assert.matches("^lilac: ExceptionGroup: 2 errors of a TaskGroup, the first: ", child.stderr)
     assert.matches("\n  error %d: one", child.stderr)
     assert.matches("\n  error %d: OSError: two", child.stderr)
     assert.equal(1, child.status)

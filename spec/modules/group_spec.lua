@@ -153,7 +153,8 @@ describe("TaskGroup as a scope", function()
     assert.equal(2, #err.errors)
     assert.equal(two, err.errors[1])
     assert.equal(one, err.errors[2])
-    assert.matches("2 tasks of a group failed", tostring(err))
+    assert.equal("ExceptionGroup: 2 errors of a TaskGroup, the first: " .. tostring(two),
+      tostring(err))
   end)
 
   it("puts the error of the body into the ExceptionGroup", function()

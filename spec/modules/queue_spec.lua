@@ -310,7 +310,7 @@ for _, class in ipairs(classes) do
         raises("QueueEmpty", queue.get_nowait, queue)
         queue:put_nowait(1)
         local err = raises("QueueFull", queue.put_nowait, queue, 2)
-        assert.equal("put_nowait: the queue is full (1 items)", err.message)
+        assert.equal("put_nowait: the queue is full (1 item)", err.message)
         assert.equal(1, queue:get_nowait())
       end)
 

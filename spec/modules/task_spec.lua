@@ -712,6 +712,13 @@ describe("Future", function()
     assert.is_false(future:done())
   end)
 
+  it("is named as what it is in the errors of Lua, as a task is", function()
+    local future, task = lilac.Future(), start(function() end)
+    assert.error_matches(function() return #future end, "get length of a Future value")
+    assert.error_matches(function() task() end, "call a Task value")
+    assert.error_matches(function() lilac.Queue().put(task, 1) end, "Queue expected, got Task")
+  end)
+
   it("is known by is_future, as a task is, and nothing else", function()
     assert.is_true(lilac.is_future(lilac.Future()))
     assert.is_true(lilac.is_future(lilac.current_task()))

@@ -455,16 +455,16 @@ describe("a ThreadPool", function()
   end)
 
   it("cancels its jobs when its scope is left by an error", function()
-    local job
+    local jobs = {}
     local ok, err = pcall(function()
-      local pool <close> = lilac.ThreadPool(1)
-      job = pool:submit(lilac.sleep, 99)
+      local pool <close> = lilac.ThreadPool(2)
+      for i = 1, 3 do jobs[i] = pool:submit(lilac.sleep, 99) end
       settle()
       error("oops", 0)
     end)
     assert.is_false(ok)
     assert.equal("oops", err)
-    assert.is_true(job:cancelled())
+    for i = 1, 3 do assert.is_true(jobs[i]:cancelled()) end
   end)
 
   it("cancels its jobs, and waits for them, when its task is cancelled in the end", function()

@@ -162,25 +162,10 @@ static void release(struct allocator *allocator, void *memory) {
     if (--slab->used == 0) slab_give(allocator, slab);
 }
 
-void *allocator_realloc(void *ud, void *block, size_t old_size, size_t new_size) {
-#ifdef LILAC_PLAIN_MALLOC /* for tools that watch malloc */
-    if (new_size > 0) return realloc(block, new_size);
-    free(block);
-    return NULL;
-#endif
-    struct allocator *allocator = ud;
-    bool was_small = old_size <= MAX_BLOCK, is_small = new_size <= MAX_BLOCK;
-    if (!block) {
-        if (new_size == 0) return NULL;
-        return is_small ? allocate(allocator, new_size) : malloc(new_size);
-    }
-    if (new_size == 0) {
-        if (was_small)
-            release(allocator, block);
-        else
-            free(block);
-        return NULL;
-    }
+/* Whatever is neither an allocation nor a release of a small block; out of their way. */
+static __attribute__((noinline)) void *resize(struct allocator *allocator, void *block,
+                                              size_t old_size, size_t new_size) {
+    bool was_small = block && old_size <= MAX_BLOCK, is_small = new_size <= MAX_BLOCK;
     if (!was_small && !is_small) return realloc(block, new_size);
     if (was_small && is_small && (old_size + GRAIN - 1) / GRAIN == (new_size + GRAIN - 1) / GRAIN)
         return block;
@@ -192,4 +177,21 @@ void *allocator_realloc(void *ud, void *block, size_t old_size, size_t new_size)
     else
         free(block);
     return moved;
+}
+
+void *allocator_realloc(void *ud, void *block, size_t old_size, size_t new_size) {
+#ifdef LILAC_PLAIN_MALLOC /* for tools that watch malloc */
+    if (new_size > 0) return realloc(block, new_size);
+    free(block);
+    return NULL;
+#endif
+    if (new_size == 0) {
+        if (block && old_size <= MAX_BLOCK)
+            release(ud, block);
+        else
+            free(block);
+        return NULL;
+    }
+    if (!block && new_size <= MAX_BLOCK) return allocate(ud, new_size);
+    return resize(ud, block, old_size, new_size);
 }

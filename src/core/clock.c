@@ -48,14 +48,19 @@ static uint32_t earliest_of(const struct heap_entry *heap, uint32_t first) {
     return heap[b].when_ns < heap[a].when_ns ? b : a;
 }
 
+/* Asks for the memory of four groups of siblings. */
+static void prefetch_below(const struct heap_entry *siblings) {
+    for (int group = 0; group < ARITY; group++)
+        __builtin_prefetch(siblings + group * ARITY);
+}
+
 /* The siblings after next are on their way while the next ones are compared. */
 static void sift_down(struct clock *clock, uint32_t place, struct heap_entry entry) {
     const struct heap_entry *heap = clock->heap;
     uint32_t first;
     while ((first = first_child_of(place)) < CLOCK_ROOT + clock->count) {
         uint32_t below = first_child_of(first);
-        for (uint32_t i = below; i < below + ARITY * ARITY && i < clock->room; i += ARITY)
-            __builtin_prefetch(&heap[i]);
+        if (below + ARITY * ARITY <= clock->room) prefetch_below(&heap[below]);
         uint32_t earliest = earliest_of(heap, first);
         if (heap[earliest].when_ns >= entry.when_ns) break;
         put(clock, place, heap[earliest]);

@@ -361,6 +361,8 @@ int luaopen_lilac_errors(lua_State *L) {
                                     {NULL, NULL}};
     static const luaL_Reg functions[] = {{"is", errors_is}, {"new", errors_new}, {NULL, NULL}};
     luaL_newmetatable(L, "lilac.Error");
+    lua_pushliteral(L, "Error");
+    lua_setfield(L, -2, "__name");
     luaL_setfuncs(L, meta, 0);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &metatable_key);
     luaL_newlib(L, functions);

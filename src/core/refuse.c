@@ -82,6 +82,7 @@ static bool is_transparent(lua_State *L, int function) {
 }
 
 static const char message_handler[] = "a message handler of xpcall";
+static const char finaliser[] = "a finaliser (__gc)";
 
 static int keep_error(lua_State *L) {
     lua_settop(L, 1);
@@ -106,7 +107,7 @@ static void skip_handler(lua_State *L) {
 /* Pushes what is in the way at this frame ("'table.sort'"), or nothing. The function is on top. */
 static bool push_obstacle(lua_State *L, const lua_Debug *ar) {
     if (strcmp(ar->namewhat, "metamethod") == 0 && strcmp(ar->name, "__gc") == 0) {
-        lua_pushliteral(L, "a finaliser (__gc)");
+        lua_pushstring(L, finaliser);
         return true;
     }
     if (strcmp(ar->namewhat, "hook") == 0) {
@@ -151,9 +152,13 @@ void refuse_unyieldable(lua_State *L) {
     }
     if (!found) lua_pushstring(L, message_handler);
     if (strcmp(lua_tostring(L, -1), message_handler) == 0) skip_handler(at);
-    lilac_throw(L, "InvalidStateError",
-                "%s: cannot await inside %s, which Lua cannot suspend; await before or after it",
-                operation, lua_tostring(L, -1));
+    bool is_finaliser = strcmp(lua_tostring(L, -1), finaliser) == 0;
+    const char *message = lua_pushfstring(
+        L, "%s: cannot await inside %s, which Lua cannot suspend; await before or after it",
+        operation, lua_tostring(L, -1));
+    /* Of an error that leaves a finaliser Lua tells the text when it is a string, and no object. */
+    if (is_finaliser) lua_warning(L, message, 0);
+    lilac_throw(L, "InvalidStateError", "%s", message);
 }
 
 void refuse_cycle(lua_State *L, struct task *self, struct task *holder) {

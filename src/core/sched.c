@@ -206,13 +206,10 @@ int task_park(lua_State *L, lilac_wait *wait, const lilac_op *op) {
 
 /* It was cancelled after it was woken, and before it came to park again. */
 static int park_cancelled(lua_State *L, struct task *task, lilac_wait *wait) {
-    const lilac_op *op = task->op;
-    bool undone = !op->cancel || op->cancel(wait);
-    task->deferred = !undone;
-    if (undone) task_wake(task);
+    task_interrupt(task);
     if (task->parked_on) return lua_yieldk(L, 0, (lua_KContext)wait, parked_done);
     waitq_unlink(&task->own); /* woken, while it runs */
-    return undone ? task_raise_cancellation(L, task, 0) : op->done(L, wait);
+    return parked_done(L, LUA_YIELD, (lua_KContext)wait);
 }
 
 int lilac_park(lua_State *L, lilac_wait *wait, const lilac_op *op) {
@@ -363,7 +360,10 @@ bool task_take_cancellation(lua_State *L, struct task *task) {
         return true;
     }
     if (request) {
-        lua_rawgeti(L, LUA_REGISTRYINDEX, request->message_ref);
+        if (request->message_ref == LUA_NOREF)
+            lua_pushnil(L);
+        else
+            lua_rawgeti(L, LUA_REGISTRYINDEX, request->message_ref);
         error_new_cancelled(L, task, NULL, &request->origin)->task_id = task->id;
         task_drop_request(task);
         return true;

@@ -189,9 +189,12 @@ static void push_errors(lua_State *L, struct group *group) {
         lua_pushnil(L);
         lua_rawseti(L, -2, place);
     }
-    lua_pushfstring(L, "%d tasks of a group failed", group->errors);
+    lua_rawgeti(L, -1, 1);
+    const char *first = error_push_text(L, -1);
+    lua_pushfstring(L, "%d errors of a TaskGroup, the first: %s", group->errors, first);
     error_new(L, "ExceptionGroup");
-    lua_insert(L, -2);
+    lua_rotate(L, -4, 1); /* below the errors, the first one, and its text */
+    lua_pop(L, 2);
     error_set_field(L, -2, "errors");
 }
 

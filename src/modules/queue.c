@@ -227,6 +227,10 @@ static struct queue *check(lua_State *L) {
     return object_check(L, 1, &queue_type);
 }
 
+static const char *plural(lua_Integer count) {
+    return count == 1 ? "" : "s";
+}
+
 static bool has_room(const struct queue *queue) {
     return queue->maxsize == 0 || queue->count < queue->maxsize;
 }
@@ -302,7 +306,8 @@ static int queue_put_nowait(lua_State *L) {
     if (queue->shut) return throw_shut_down(L, "put_nowait");
     if (!has_room(queue)) {
         const char *count = lua_pushfstring(L, "%I", (LUAI_UACINT)queue->count);
-        return lilac_throw(L, "QueueFull", "put_nowait: the queue is full (%s items)", count);
+        return lilac_throw(L, "QueueFull", "put_nowait: the queue is full (%s item%s)", count,
+                           plural(queue->count));
     }
     put(L, queue);
     return 0;
@@ -328,7 +333,7 @@ static int park(lua_State *L, struct waitq *waiters, const lilac_op *op) {
 
 static void describe(const struct queue *queue, char *text, size_t size) {
     if (queue->maxsize == 0) {
-        snprintf(text, size, "queue of %lld items", (long long)queue->count);
+        snprintf(text, size, "queue of %lld item%s", (long long)queue->count, plural(queue->count));
     } else {
         snprintf(text, size, "queue of %lld/%lld items", (long long)queue->count,
                  (long long)queue->maxsize);
@@ -432,7 +437,8 @@ static int queue_iter(lua_State *L) {
 
 static void join_describe(lilac_wait *wait, char *text, size_t size) {
     const struct queue *queue = container_of(waitq_of(wait), struct queue, joiners);
-    snprintf(text, size, "queue with %lld unfinished items", (long long)queue->unfinished);
+    snprintf(text, size, "queue with %lld unfinished item%s", (long long)queue->unfinished,
+             plural(queue->unfinished));
 }
 
 static int join_done(lua_State *L, lilac_wait *wait) {
@@ -510,7 +516,7 @@ static int queue_tostring(lua_State *L) {
     struct queue *queue = check(L);
     size_t getters = waitq_count(&queue->getters), putters = waitq_count(&queue->putters);
     if (queue->maxsize == 0) {
-        lua_pushfstring(L, "%I items", (LUAI_UACINT)queue->count);
+        lua_pushfstring(L, "%I item%s", (LUAI_UACINT)queue->count, plural(queue->count));
     } else {
         lua_pushfstring(L, "%I/%I items", (LUAI_UACINT)queue->count, (LUAI_UACINT)queue->maxsize);
     }

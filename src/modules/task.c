@@ -288,12 +288,10 @@ static int task_tostring(lua_State *L) {
 
 /* Methods, and the field `name`. Upvalue 1: the table of methods. */
 static int task_index(lua_State *L) {
-    if (lua_type(L, 2) == LUA_TSTRING && strcmp(lua_tostring(L, 2), "name") == 0) {
-        push_name(L, check_task(L));
-        return 1;
-    }
     lua_pushvalue(L, 2);
-    lua_rawget(L, lua_upvalueindex(1));
+    if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNIL) return 1;
+    if (lua_type(L, 2) == LUA_TSTRING && strcmp(lua_tostring(L, 2), "name") == 0)
+        push_name(L, check_task(L));
     return 1;
 }
 
@@ -412,6 +410,8 @@ static void open_future(lua_State *L) {
         {"set_result", m_set_result}, {"set_exception", m_set_exception}, {NULL, NULL}};
     luaL_newmetatable(L, "lilac.Future");
     object_seal(L);
+    lua_pushliteral(L, "Future");
+    lua_setfield(L, -2, "__name");
     lua_pushcfunction(L, future_tostring);
     lua_setfield(L, -2, "__tostring");
     luaL_newlib(L, future_methods);
@@ -431,6 +431,8 @@ static void open_task(lua_State *L) {
                                     {NULL, NULL}};
     luaL_newmetatable(L, "lilac.Task");
     object_seal(L);
+    lua_pushliteral(L, "Task");
+    lua_setfield(L, -2, "__name");
     luaL_setfuncs(L, meta, 0);
     luaL_newlib(L, future_methods);
     luaL_setfuncs(L, methods, 0);

@@ -86,11 +86,14 @@ static struct pool *push_default(lua_State *L) {
 
 /* ---- jobs ------------------------------------------------------------------------------------ */
 
+static void wake_shutters(struct pool *pool) {
+    if (list_empty(&pool->jobs)) waitq_wake_all(&pool->shutters);
+}
+
 /* It is over for its pool. */
 static void leave_pool(struct far_job *job) {
-    struct pool *pool = job->pool;
     list_unlink(&job->in_pool);
-    if (list_empty(&pool->jobs)) waitq_wake_all(&pool->shutters);
+    wake_shutters(job->pool);
 }
 
 /* It has come back and nobody needs it any more. */
@@ -167,10 +170,15 @@ static void stop(struct far_job *job, const struct cancel_origin *origin) {
 
 /* Whether no thread had begun it; then it is gone. */
 static bool withdraw(struct far_job *job) {
-    leave_pool(job);
-    if (job_leave_queued(&job->job)) return true;
-    list_append(&job->pool->jobs, &job->in_pool);
-    return false;
+    struct pool *pool = job->pool;
+    struct list *next = job->in_pool.next;
+    list_unlink(&job->in_pool);
+    bool is_gone = job_leave_queued(&job->job);
+    if (is_gone)
+        wake_shutters(pool);
+    else
+        list_append(next, &job->in_pool); /* where it was: somebody may be going through them */
+    return is_gone;
 }
 
 /* The task of a submitted job was cancelled before it began to wait. */
