@@ -170,7 +170,7 @@ return {
     name = "connect", folder = "connect",
     title = "50 clients connect, wait for the server to close, and connect again, in one process",
     count = 10000, peer_count = 5000, repeats = 4,
-    metrics = {{unit = "us", per = "connection", of = "limit", ratio = 1.6}},
+    metrics = {{unit = "us", per = "connection", of = "limit", ratio = 1.5}},
   },
   echo_unix(64, 1.25),
   echo_unix(1024, 1.3),

@@ -6,6 +6,7 @@ local background = require "spec.support.background"
 local raises = require "spec.support.raises"
 local settle = require "spec.support.settle"
 local run = require "spec.support.child"
+local woken = require "spec.support.woken"
 
 local KIB, MIB = 1024, 1024 * 1024
 
@@ -432,7 +433,11 @@ describe("the handshake", function()
     local writer = settle.start(server.write, server, plain)
     local task = settle.start(tls.handshake, server, serving, { server_side = true })
     local reader = lilac.create_task(client.read, client, 2 * #plain)
-    repeat lilac.sleep(0) until not tostring(task):find "tls:handshake"
+    if not woken(task) then -- shuffled tasks: it shakes hands already
+      task:cancel()
+      reader:cancel()
+      return settle()
+    end
     task:cancel()
     server:write(plain)
     lilac.wait({ task }, { timeout = 5 })
