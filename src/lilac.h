@@ -152,6 +152,10 @@ LILAC_API void *lilac_handle_test(lua_State *L, int index, const lilac_handle_ty
 /* Closes the block, once: on_close, then uv_close, unless it lingers. Plain C; twice is fine. */
 LILAC_API void lilac_handle_close(lilac_handle *handle);
 
+/* Closes the block of the box at `index`, which lets go of it: what the method "close" does, for a
+ * method of that name that does more. The block lives on until libuv's close callback. */
+LILAC_API void lilac_handle_release(lua_State *L, int index);
+
 /* Ends the lingering of a closed block: uv_close. Plain C; twice is fine. */
 LILAC_API void lilac_handle_finish(lilac_handle *handle);
 

@@ -115,15 +115,19 @@ void *lilac_handle_check(lua_State *L, int index, const lilac_handle_type *type,
     return handle;
 }
 
-/* Closes the block, and lets go of it: for Lua a closed one is as good as none. */
-static int box_close(lua_State *L) {
-    struct box *box = box_at(L, 1);
-    if (!box) return luaL_typeerror(L, 1, "open or closed handle");
+/* For Lua a closed block is as good as none. */
+void lilac_handle_release(lua_State *L, int index) {
+    struct box *box = box_at(L, index);
+    if (!box) luaL_typeerror(L, index, "open or closed handle");
     lilac_handle *handle = box->handle;
-    if (!handle) return 0;
+    if (!handle) return;
     box->handle = NULL;
     lilac_handle_close(handle);
     handle_let_go(handle);
+}
+
+static int box_close(lua_State *L) {
+    lilac_handle_release(L, 1);
     return 0;
 }
 

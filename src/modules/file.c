@@ -406,7 +406,7 @@ static const lilac_op close_op = {
 static int file_close(lua_State *L) {
     struct file *file = lilac_handle_test(L, 1, &file_type);
     if (!file) return 0;
-    lilac_handle_close(&file->handle);
+    lilac_handle_release(L, 1);
     lilac_checkpoint(L);
     return lilac_park(L, &file->closer, &close_op);
 }

@@ -263,9 +263,9 @@ static int signal_handle(lua_State *L) {
 static int handler_close(lua_State *L) {
     struct listener *listener = lilac_handle_test(L, 1, &handler_type);
     if (!listener) return 0;
-    lilac_handle_close(&listener->handle);
     callback_cancel(L, listener->callback);
     set_anchored(L, false);
+    lilac_handle_release(L, 1);
     return 0;
 }
 
