@@ -7,7 +7,7 @@
 
 #include "../drive.h"
 
-enum { CONNECTIONS = 32, BATCH = 512, LINE = 24, ANSWER_MAX = 64, PAUSE_NS = 2000000 };
+enum { CONNECTIONS = 32, BATCH = 2048, LINE = 24, ANSWER_MAX = 64, PAUSE_NS = 2000000 };
 
 struct connection {
     int fd;

@@ -144,8 +144,11 @@ describe("signal.wait", function()
   it("names in a list of tasks what it waits for", function()
     local child = run [[
       local lilac = require "lilac"
-      lilac.create_task(lilac.dump)
-      pcall(lilac.timeout, 0.02, lilac.signal.wait, "USR1", "HUP")]]
+      lilac.create_task(function()
+        lilac.dump()
+        lilac.signal.raise "USR1"
+      end)
+      lilac.signal.wait("USR1", "HUP")]]
     assert.matches("signal:wait (SIGHUP SIGUSR1)", child.stderr, 1, true)
   end)
 

@@ -518,6 +518,82 @@ describe("Stream:write", function()
   end)
 end)
 
+describe("Stream:write while there is input to be read", function()
+  local REQUESTS = 100
+
+  --- How many times this process has called write(2) and the like.
+  local function writes()
+    local file <close> = assert(io.open "/proc/self/io")
+    return tonumber(file:read("a"):match "syscw: (%d+)")
+  end
+
+  --- A stream that has received so many lines, has read the first, and its peer.
+  local function asked()
+    local stream, peer = pair()
+    peer:write(("?\n"):rep(REQUESTS))
+    assert.equal("?", stream:read())
+    return stream, peer
+  end
+
+  it("gathers the answers, and sends them together", function()
+    local stream, peer = asked()
+    local before = writes()
+    for _ = 2, REQUESTS do
+      stream:write("!\n")
+      assert.equal("?", stream:read())
+    end
+    stream:write "!\n"
+    assert.equal(("!\n"):rep(REQUESTS), peer:read_exactly(2 * REQUESTS))
+    assert.is_true(writes() - before < REQUESTS / 2, writes() - before)
+    stream:close()
+    peer:close()
+  end)
+
+  it("sends them in the same turn when the task waits for something else", function()
+    local stream, peer = asked()
+    stream:write "first "
+    stream:write "second"
+    assert.equal("first second", peer:read_exactly(12))
+    assert.equal("?", stream:read())
+    stream:close()
+    peer:close()
+  end)
+
+  it("sends them before a flush, a shutdown, an end, and a long write", function()
+    local long = ("x"):rep(MIB)
+    for _, finish in ipairs {
+      function(stream) stream:flush() end,
+      function(stream) stream:shutdown() end,
+      function(stream) stream:close() end,
+      function(stream) stream:write(long) end,
+      function(stream) for i = 1, MIB, KIB do stream:write(long:sub(i, i + KIB - 1)) end end,
+    } do
+      local stream, peer = asked()
+      stream:write "answer"
+      local task = lilac.create_task(finish, stream)
+      assert.equal("answer", peer:read_exactly(6))
+      if not pcall(lilac.timeout, 0.01, task.await, task) then peer:read_exactly(MIB) end
+      task:await()
+      stream:close()
+      peer:close()
+    end
+  end)
+
+  it("raises at a later write when the peer is gone", function()
+    local stream = reset_after "one\ntwo\nthree\n"
+    assert.equal("one", stream:read())
+    local ok, err
+    for _ = 1, 100 do
+      ok, err = pcall(stream.write, stream, "answer")
+      if not ok then break end
+      lilac.sleep(0)
+    end
+    assert.is_false(ok)
+    assert.is_true(lilac.errors.is(err, "ConnectionError"), tostring(err))
+    stream:close()
+  end)
+end)
+
 describe("Stream:flush", function()
   it("waits until all that was written is with the system", function()
     local stream, peer = pair()

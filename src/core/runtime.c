@@ -9,6 +9,7 @@
 #include "crew.h"
 #include "handle.h"
 #include "interrupt.h"
+#include "late.h"
 #include "report.h"
 #include "scope.h"
 
@@ -148,6 +149,7 @@ struct runtime *runtime_open(lua_State *L, const struct runtime_options *options
     runtime->handles.next = runtime->handles.prev = &runtime->handles;
     waitq_init(&runtime->ready);
     waitq_init(&runtime->settlers);
+    list_init(&runtime->late);
     list_init(&runtime->crews);
     runtime->clock.fire[DEADLINE_SLEEP] = on_sleep_over;
     runtime->clock.fire[DEADLINE_SCOPE] = scope_on_deadline;
@@ -288,6 +290,7 @@ static bool rest(struct runtime *runtime) {
  * nothing is ready. False: nothing is ready and nothing can become so. */
 static bool turn(struct runtime *runtime) {
     run_ready(runtime);
+    late_run(&runtime->late);
     if (is_over(runtime)) return true;
     clock_fire_due(&runtime->clock);
     if (runtime->reports_due) report_due(runtime, false);

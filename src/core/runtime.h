@@ -72,6 +72,7 @@ struct runtime {
 
     struct waitq ready;    /* own waits of tasks, and callbacks (no task) */
     struct waitq settlers; /* who waits until nothing else is ready */
+    struct list late;      /* see late.h */
     struct task *current;
     struct task *main;
     lua_State *volatile running; /* the Lua state that executes now; NULL in the scheduler */

@@ -30,6 +30,7 @@ static void check_stream(lua_State *L, int arg, int i, struct child_end *end) {
     if (stream->received.size > 0)
         refuse_end(L, arg, i,
                    "something was read ahead from this Stream, which a process would miss");
+    stream_uncork(stream);
     if (stream->accepted > stream->sent)
         refuse_end(L, arg, i, "this Stream has something to send: flush it before");
     end->source = FROM_STREAM;

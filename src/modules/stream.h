@@ -7,6 +7,7 @@
 #define LILAC_STREAM_H
 
 #include "../core/buffer.h"
+#include "../core/late.h"
 #include "../core/waitq.h"
 #include "../lilac.h"
 #include "address.h"
@@ -108,7 +109,8 @@ struct stream {
     bool reading, readable; /* the transport reads on; there is something for try_read */
 
     struct waitq writers; /* whoever waits for something to be sent */
-    struct buffer queued; /* waits for `sending` to be sent */
+    struct late cork;     /* planned: `queued` gathers what is to be sent together */
+    struct buffer queued; /* waits for that, or for `sending` to be sent */
     struct buffer sending;
     uint64_t accepted, sent; /* bytes, since the beginning */
     size_t held;             /* so many did try_write take, and the filter is still sending */
@@ -129,6 +131,10 @@ void stream_prepare(lua_State *L);
 /* Pushes a new stream. A transport over libuv then initialises `uv`, and calls stream_opened(). */
 struct stream *stream_new(lua_State *L, const struct stream_ops *ops, size_t limit);
 void stream_opened(struct stream *stream);
+
+/* Sends what was gathered to be sent together, if anything; before a wait for stream->sent, and
+ * before the end. Plain C. */
+void stream_uncork(struct stream *stream);
 
 /* ---- reported by the transport; plain C ------------------------------------------------------ */
 

@@ -25,6 +25,8 @@ int stream_lines(lua_State *L);
 
 /* ---- stream_write.c -------------------------------------------------------------------------- */
 
+void stream_cork_init(struct stream *stream);
+
 int stream_write(lua_State *L);
 int stream_flush(lua_State *L);
 int stream_shutdown(lua_State *L);

@@ -68,6 +68,7 @@ void stream_heard(struct stream *stream, ssize_t size) {
 
 /* What was accepted goes first; then a filter may have something to say. */
 static bool is_sending(struct stream *stream) {
+    stream_uncork(stream);
     return stream_unsent(stream) > 0 || (stream->filter && stream->filter->ops->farewell(stream));
 }
 

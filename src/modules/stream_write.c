@@ -1,10 +1,14 @@
 /*
  * The writing half of a stream. What is written goes to the transport at once; what that does not
  * take is queued, and whoever has written too much waits until it is sent.
+ *
+ * One thing waits a little: what is written while there is still input to be read. The answers to
+ * requests that came together are sent together, in one write in place of hundreds.
  */
+#include "../core/list.h"
 #include "stream_halves.h"
 
-enum { BUFS = 16 };
+enum { BUFS = 16, CORK_MAX = 16 * 1024 /* bytes; what is longer gains nothing */ };
 
 /* Their continuations may park again. */
 static const lilac_op write_op, flush_op, shutdown_op;
@@ -85,30 +89,63 @@ static int queue_rest(struct stream *stream, const uv_buf_t *bufs, unsigned coun
     return 0;
 }
 
-/* Sends the buffers, or queues them behind what waits already. 0, or the error that ended the
- * sending direction. */
-static int stream_put(struct stream *stream, const uv_buf_t *bufs, unsigned count) {
-    bool is_busy = stream_unsent(stream) > 0;
+/* Gives the transport, which has nothing to send, what it takes at once; returns how much. */
+static size_t send_some(struct stream *stream, const uv_buf_t *bufs, unsigned count) {
+    int done = stream->ops->try_write(stream, bufs, count);
+    if (done == UV_EAGAIN) done = 0;
+    if (done < 0) {
+        write_fail(stream, done);
+        return 0;
+    }
+    stream->sent += (size_t)done - stream->held;
+    return (size_t)done;
+}
+
+/* What send_some did not take. */
+static void send_rest(struct stream *stream) {
+    if (stream->write_status == 0 && stream->queued.size > 0 && stream->held == 0)
+        send_queued(stream);
+}
+
+static void send_gathered(struct stream *stream) {
+    uv_buf_t buf = {.base = (char *)buffer_bytes(&stream->queued), .len = stream->queued.size};
+    if (buf.len == 0) return; /* it could not be kept */
+    buffer_drop(&stream->queued, send_some(stream, &buf, 1));
+    send_rest(stream);
+}
+
+static void on_late(struct late *cork) {
+    send_gathered(container_of(cork, struct stream, cork));
+}
+
+void stream_uncork(struct stream *stream) {
+    if (late_drop(&stream->cork)) send_gathered(stream);
+}
+
+void stream_cork_init(struct stream *stream) {
+    late_init(&stream->cork, on_late);
+}
+
+/* Sends the buffers, or queues them: behind what waits already, or to gather more. 0, or the error
+ * that ended the sending direction. */
+static int stream_put(lua_State *L, struct stream *stream, const uv_buf_t *bufs, unsigned count) {
     size_t total = 0, done = 0;
     for (unsigned i = 0; i < count; i++)
         total += bufs[i].len;
-    if (total == 0) return 0;
-    if (!is_busy) {
-        int status = stream->ops->try_write(stream, bufs, count);
-        if (status < 0 && status != UV_EAGAIN) {
-            write_fail(stream, status);
-            return status;
-        }
-        if (status > 0) done = (size_t)status;
-        stream->sent += done - stream->held;
-    }
+    bool is_busy = stream_unsent(stream) > 0;
+    bool corks = !is_busy && stream->received.size > 0 && total > 0 && total <= CORK_MAX;
+    if (corks)
+        late_plan(L, &stream->cork);
+    else if (!is_busy)
+        done = send_some(stream, bufs, count);
+    if (stream->write_status != 0) return stream->write_status;
     stream->accepted += total;
     if (done == total) return 0;
     /* A gap in what was accepted would be worse than no more bytes at all. */
     if (queue_rest(stream, bufs, count, done) != 0)
         write_fail(stream, UV_ENOMEM);
-    else if (!is_busy && stream->held == 0)
-        send_queued(stream);
+    else if (!is_busy && !corks)
+        send_rest(stream);
     return stream->write_status;
 }
 
@@ -158,10 +195,13 @@ int stream_write(lua_State *L) {
         unsigned count = 0;
         for (; next <= last && count < BUFS; next++, count++)
             bufs[count].base = (char *)lua_tolstring(L, next, &bufs[count].len);
-        int status = stream_put(stream, bufs, count);
+        int status = stream_put(L, stream, bufs, count);
         if (status != 0) return stream_raise(L, stream, "write", status);
     }
-    if (stream_unsent(stream) > STREAM_HIGH_WATER) return write_done(L, NULL);
+    if (stream_unsent(stream) > STREAM_HIGH_WATER) {
+        stream_uncork(stream);
+        return write_done(L, NULL);
+    }
     lua_settop(L, 1);
     return 1;
 }
@@ -181,6 +221,7 @@ static const lilac_op flush_op = {
 int stream_flush(lua_State *L) {
     struct stream *stream = stream_check(L, "flush");
     lilac_checkpoint(L);
+    stream_uncork(stream);
     lua_settop(L, 1);
     lua_pushinteger(L, (lua_Integer)stream->accepted);
     return flush_done(L, NULL);
@@ -200,6 +241,7 @@ static const lilac_op shutdown_op = {
 int stream_shutdown(lua_State *L) {
     struct stream *stream = stream_check(L, "shutdown");
     lilac_checkpoint(L);
+    stream_uncork(stream);
     writer_check(L, stream, "shutdown");
     if (!stream->ending) {
         stream->ending = true;

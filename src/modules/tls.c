@@ -80,6 +80,7 @@ static int flush_done(lua_State *L, lilac_wait *wait) {
     struct stream *stream = lilac_handle_check(L, 1, &stream_type, "start_tls");
     (void)wait;
     lilac_checkpoint(L); /* it may have been cancelled since it was woken */
+    stream_uncork(stream);
     if (stream_unsent(stream) == 0) return handshake_begin(L, stream);
     return waitq_park(L, &stream->writers, &flush_op);
 }
