@@ -41,7 +41,8 @@ end
 
 local function serve(stream)
   local outbox = lilac.Queue(1000)
-  local writer, name = lilac.create_task(deliver, stream, outbox), nil
+  local writer <close> = lilac.create_task(deliver, stream, outbox)
+  local name
   outboxes[stream] = outbox
   local _ <close> = setmetatable({}, { __close = function(_, err)
     leave(stream, name, writer, err)

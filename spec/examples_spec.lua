@@ -339,7 +339,7 @@ describe("examples/chat.lua", function()
     ann:close()
     cid:close()
     server:kill "INT"
-    assert.equal(0, server:wait())
+    assert.equal(0, server:wait(), server:errors())
   end)
 
   it("ends on SIGTERM with status 0, also while a client never reads", function()

@@ -75,7 +75,7 @@ static void *map_arena(void) {
     if (pages == MAP_FAILED) return NULL;
     if ((uintptr_t)pages % ARENA_SIZE == 0) return pages;
     munmap(pages, ARENA_SIZE);
-    pages = mmap(NULL, 2 * ARENA_SIZE, access, flags, -1, 0);
+    pages = mmap(NULL, 2ul * ARENA_SIZE, access, flags, -1, 0);
     if (pages == MAP_FAILED) return NULL;
     size_t before = (ARENA_SIZE - (uintptr_t)pages % ARENA_SIZE) % ARENA_SIZE;
     if (before > 0) munmap(pages, before);

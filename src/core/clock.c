@@ -50,7 +50,7 @@ static uint32_t earliest_of(const struct heap_entry *heap, uint32_t first) {
 
 /* Asks for the memory of four groups of siblings. */
 static void prefetch_below(const struct heap_entry *siblings) {
-    for (int group = 0; group < ARITY; group++)
+    for (size_t group = 0; group < ARITY; group++)
         __builtin_prefetch(siblings + group * ARITY);
 }
 

@@ -221,12 +221,12 @@ static void (*volatile before_death)(void);
 static void on_end_signal(int signo) {
     int saved_errno = errno;
     struct runtime *runtime = signal_owner;
-    if (is_elsewhere(signo)) {
-        /* it arrives there */
+    bool is_ending = runtime && runtime->interrupt.signals > 0;
+    if (is_elsewhere(signo) || (is_ending && signo == SIGHUP)) {
+        /* It arrives there; or a terminal that goes away has sent it more than once, which is no
+         * sign of impatience. */
     } else if (signo == SIGPIPE) {
         if (runtime && is_end_of_stdout(&runtime->interrupt)) end_by(runtime, signo);
-    } else if (signo == SIGHUP && runtime && runtime->interrupt.signals > 0) {
-        /* no sign of impatience: a terminal that goes away sends it more than once */
     } else if (!runtime || runtime->interrupt.signals++ > 0) {
         if (before_death) before_death();
         signal(signo, SIG_DFL);

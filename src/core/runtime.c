@@ -19,7 +19,7 @@
 #define RESUMES_PER_LOOK 8       /* … or when, at one of these looks at a cheap clock, */
 #define POLL_NS          4000000 /* so much time has passed */
 #define DRY_MS           1000
-#define MAX_TIMER_MS     (1000u * 86400u * 30u)
+#define MAX_TIMER_MS     2592000000u /* 30 days */
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
@@ -206,7 +206,7 @@ static void prefetch_ready(const struct runtime *runtime) {
     if (!task) return;
     __builtin_prefetch(&task->future);
     __builtin_prefetch(&task->slot);
-    for (int line = 0; line < THREAD_LINES; line++)
+    for (size_t line = 0; line < THREAD_LINES; line++)
         __builtin_prefetch((const char *)task->L + line * CACHE_LINE);
 }
 

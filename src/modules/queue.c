@@ -522,8 +522,8 @@ static int queue_tostring(lua_State *L) {
     }
     if (queue->shut) lua_pushfstring(L, "%s, shut down", lua_tostring(L, -1));
     if (getters + putters > 0) {
-        lua_pushfstring(L, "%s, %I in %s", lua_tostring(L, -1), (LUAI_UACINT)(getters + putters),
-                        getters > 0 ? "get" : "put");
+        lua_pushfstring(L, "%s, %I in %s", lua_tostring(L, -1),
+                        (LUAI_UACINT)getters + (LUAI_UACINT)putters, getters > 0 ? "get" : "put");
     }
     return object_tostring(L);
 }
