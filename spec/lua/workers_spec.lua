@@ -181,7 +181,7 @@ describe("lilac --workers", function()
   it("runs the script on so many loops, with its arguments", function()
     local child = run([[
       local workers = require "lilac".workers
-      print(("%d/%d %s %s"):format(workers.current, workers.count, arg[1], select(2, ...)))]],
+      io.write(("%d/%d %s %s\n"):format(workers.current, workers.count, arg[1], select(2, ...)))]],
       { options = "--workers 3", args = "a b", limit = 30 })
     local lines = {}
     for line in child.stdout:gmatch "[^\n]+" do lines[#lines + 1] = line end
@@ -206,8 +206,8 @@ describe("lilac --workers", function()
         stream:write(stream:read "l", " ", lilac.workers.current, "\n")
       end)
       if is_first then lilac.fs.write_file(path, tostring(server.port)) end
-      print "listening"
-      local _ <close> = setmetatable({}, { __close = function() print "closing" end })
+      io.write "listening\n" -- at once: print would let the other one in before the newline
+      local _ <close> = setmetatable({}, { __close = function() io.write "closing\n" end })
       server:serve_forever()]]):format(path), "--workers 2")
     job:wait_for "listening\nlistening\n"
     local port, seen = tonumber(lilac.fs.read_file(path)), {}
@@ -224,8 +224,8 @@ describe("lilac --workers", function()
       local lilac = require "lilac"
       io.stdout:setvbuf "no"
       local next <close> = lilac.signal.iter "TERM"
-      print "listening"
-      print(next())]], "--workers 2")
+      io.write "listening\n"
+      io.write(next() .. "\n")]], "--workers 2")
     job:wait_for "listening\nlistening\n"
     job:kill "TERM"
     assert.equal(0, job:wait())
@@ -274,7 +274,7 @@ describe("lilac --workers", function()
   it("ends with os.exit of one of them", function()
     local child = run([[
       local lilac = require "lilac"
-      local _ <close> = setmetatable({}, { __close = function() print "left" end })
+      local _ <close> = setmetatable({}, { __close = function() io.write "left\n" end })
       if lilac.workers.current == 2 then os.exit(7) end
       lilac.sleep(99)]], { options = "--workers 2", limit = 30 })
     assert.equal(7, child.status)
