@@ -123,7 +123,7 @@ describe("process.run", function()
     local began = lilac.time()
     raises("TimeoutError", sh, "trap '' TERM; while true; do sleep 0.01; done",
       { timeout = 0.1, grace = 0.1 })
-    assert.is_true(lilac.time() - began < 3)
+    assert.is_true(lilac.time() - began < 30)
     assert.equal(0, children())
   end)
 
