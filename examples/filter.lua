@@ -21,11 +21,12 @@ local function look_up(name)
 end
 
 local answers = lilac.Queue(8) -- of tasks, in the order of the lines
+local lookups <close> = lilac.TaskGroup() -- so that they end before the server does
 
 local writer <close> = lilac.create_task(function()
   for answer in answers:iter() do stdout:write(answer:await(), "\n") end
 end)
 
-for line in stdin:lines() do answers:put(lilac.create_task(look_up, line)) end
+for line in stdin:lines() do answers:put(lookups:create_task(look_up, line)) end
 answers:shutdown()
 writer:await()
