@@ -17,9 +17,10 @@ local function batch(number)
   local seed = os.getenv "LILAC_SEED" or os.time() % 1000000
   local report = os.tmpname()
   local dir <close> = folder "/dev/shm" -- what is made under wrong names is made there
-  local command = ("cd %s && TMPDIR=. RES_OPTIONS='timeout:1 attempts:1' timeout -s KILL %d %s "
-    .. "--grace 1 %s/spec/support/badinput.lua %s %g %d %d 2>%s"):format(dir.path, LIMIT, LILAC,
-    ROOT, seed, STRESS and 0.5 or 0.05, number, BATCHES, report)
+  -- Closed connections may linger for some seconds, with their descriptors.
+  local command = ("ulimit -n $(ulimit -Hn); cd %s && TMPDIR=. RES_OPTIONS='timeout:1 attempts:1' "
+    .. "timeout -s KILL %d %s --grace 1 %s/spec/support/badinput.lua %s %g %d %d 2>%s"):format(
+    dir.path, LIMIT, LILAC, ROOT, seed, STRESS and 0.5 or 0.05, number, BATCHES, report)
   -- A full collection before every resume is for others.
   local pipe = assert(io.popen("export LILAC_STRESS=; " .. command))
   local last

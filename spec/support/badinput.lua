@@ -252,10 +252,11 @@ local function check_message(name, arguments, err)
 end
 
 local function call(target, shape, index)
-  local arguments = { n = #shape }
+  local arguments, subject = { n = #shape }, nil
   for i, what in ipairs(shape) do
+    if what == "S" then subject = target.kind and classes[target.kind]() end
     if what == "V" then arguments[i] = value_at(index)
-    elseif what == "S" then arguments[i] = target.kind and classes[target.kind]()
+    elseif what == "S" then arguments[i] = subject
     else arguments[i] = what end
   end
   local finished = table.pack(pcall(lilac.move_on_after, TIME, function()
@@ -265,6 +266,7 @@ local function call(target, shape, index)
     end
   end))
   if not finished[1] then check_message(target.name, arguments, finished[2]) end
+  if subject and target.kind == "Server" then pcall(subject.close, subject) end -- lives until then
 end
 
 local function swallow() end
