@@ -96,9 +96,10 @@ static bool arena_new(struct allocator *allocator) {
     return true;
 }
 
-/* Returns an arena without a block in use, unless it is the last. */
+/* Returns an arena without a block in use, unless there are few: a heap that breathes would have it
+ * mapped again soon, and each time all threads of the process pay for that. */
 static void arena_free(struct allocator *allocator, struct arena *arena) {
-    if (allocator->arena_count == 1) return;
+    if (allocator->arena_count <= SMALL_ARENAS) return;
     for (int i = 0; i < SLABS; i++)
         list_unlink(&((struct slab *)((char *)arena + (size_t)i * SLAB_SIZE))->link);
     list_unlink(&arena->link);
