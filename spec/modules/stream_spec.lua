@@ -549,6 +549,17 @@ describe("Stream:write while there is input to be read", function()
     peer:close()
   end)
 
+  it("does nothing for what is empty, with input or without", function()
+    local stream, peer = asked()
+    local before = writes()
+    stream:write("", "")
+    peer:write ""
+    lilac.sleep(0)
+    assert.equal(before, writes())
+    stream:close()
+    peer:close()
+  end)
+
   it("sends them in the same turn when the task waits for something else", function()
     local stream, peer = asked()
     stream:write "first "

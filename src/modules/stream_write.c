@@ -132,8 +132,9 @@ static int stream_put(lua_State *L, struct stream *stream, const uv_buf_t *bufs,
     size_t total = 0, done = 0;
     for (unsigned i = 0; i < count; i++)
         total += bufs[i].len;
+    if (total == 0) return 0;
     bool is_busy = stream_unsent(stream) > 0;
-    bool corks = !is_busy && stream->received.size > 0 && total > 0 && total <= CORK_MAX;
+    bool corks = !is_busy && stream->received.size > 0 && total <= CORK_MAX;
     if (corks)
         late_plan(L, &stream->cork);
     else if (!is_busy)
