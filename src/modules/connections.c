@@ -139,10 +139,7 @@ static const lilac_op admit_op;
 static int admit_done(lua_State *L, lilac_wait *wait) {
     struct connections *all = connections_check(L);
     (void)wait;
-    if (all->admitted >= all->most) {
-        lilac_checkpoint(L);
-        return waitq_park(L, &all->door, &admit_op);
-    }
+    if (all->admitted >= all->most) return waitq_park(L, &all->door, &admit_op);
     all->admitted++;
     return 0;
 }
@@ -172,9 +169,7 @@ static const lilac_op wait_op;
 static int wait_done(lua_State *L, lilac_wait *wait) {
     struct connections *all = connections_check(L);
     (void)wait;
-    if (all->count == 0) return 0;
-    lilac_checkpoint(L);
-    return waitq_park(L, &all->end, &wait_op);
+    return all->count == 0 ? 0 : waitq_park(L, &all->end, &wait_op);
 }
 
 static const lilac_op wait_op = {

@@ -82,7 +82,6 @@ static const lilac_op accept_op, wait_op;
 
 /* Parks until a connection is there. */
 static int acceptor_park(lua_State *L, struct listener *listener, const lilac_op *op) {
-    lilac_checkpoint(L); /* cancelled since it was woken, and another took the connection */
     if (!uv_is_active((uv_handle_t *)&listener->poll)) {
         int status = uv_poll_start(&listener->poll, UV_READABLE, on_connection);
         if (status != 0) return listener_raise(L, listener, "accept", status);

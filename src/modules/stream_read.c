@@ -240,7 +240,6 @@ static int read_answer(lua_State *L, struct stream *stream) {
     case ANSWER_END: return read_end(L, stream, &want);
     case ANSWER_NONE: break;
     }
-    lilac_checkpoint(L); /* cancelled since it was woken, and another took what had come */
     stream_uncork(stream);
     int status = stream_start(stream);
     if (status != 0) return stream_raise(L, stream, "read", status);

@@ -163,19 +163,14 @@ static int raise_shut_down(lua_State *L, const struct stream *stream) {
     return lilac_throw(L, "InvalidStateError", "write %s: the Stream was shut down", subject);
 }
 
-/* Parks, also again: a cancellation may have come since the task was woken. */
-static int writer_park(lua_State *L, struct stream *stream, const lilac_op *op) {
-    lilac_checkpoint(L);
-    return waitq_park(L, &stream->writers, op);
-}
-
 /* Waits at the high-water mark; the data was accepted, and will be sent whether this waits or not.
  */
 static int write_done(lua_State *L, lilac_wait *wait) {
     struct stream *stream = stream_check(L, "write");
     (void)wait;
     writer_check(L, stream, "write");
-    if (stream_unsent(stream) > STREAM_HIGH_WATER) return writer_park(L, stream, &write_op);
+    if (stream_unsent(stream) > STREAM_HIGH_WATER)
+        return waitq_park(L, &stream->writers, &write_op);
     lua_settop(L, 1);
     return 1;
 }
@@ -212,7 +207,8 @@ static int flush_done(lua_State *L, lilac_wait *wait) {
     struct stream *stream = stream_check(L, "flush");
     (void)wait;
     writer_check(L, stream, "flush");
-    if (stream->sent < (uint64_t)lua_tointeger(L, 2)) return writer_park(L, stream, &flush_op);
+    if (stream->sent < (uint64_t)lua_tointeger(L, 2))
+        return waitq_park(L, &stream->writers, &flush_op);
     return 0;
 }
 
@@ -232,7 +228,7 @@ static int shutdown_done(lua_State *L, lilac_wait *wait) {
     struct stream *stream = stream_check(L, "shutdown");
     (void)wait;
     writer_check(L, stream, "shutdown");
-    if (!stream->ended) return writer_park(L, stream, &shutdown_op);
+    if (!stream->ended) return waitq_park(L, &stream->writers, &shutdown_op);
     return 0;
 }
 

@@ -176,7 +176,6 @@ static int recv_done(lua_State *L, lilac_wait *wait) {
         if (last_error() != UV_EAGAIN) return recv_raise(L, udp, last_error());
     }
     udp->in_a_row = 0;
-    lilac_checkpoint(L); /* cancelled since it was woken, and another took the datagram */
     int status = udp_await(udp, UV_READABLE);
     if (status != 0) return recv_raise(L, udp, status);
     return lilac_park(L, &udp->receiver, &recv_op);
@@ -287,10 +286,7 @@ static int send_done(lua_State *L, lilac_wait *wait) {
     }
     if (sent >= 0) return 0;
     int status = last_error();
-    if (status == UV_EAGAIN) {
-        lilac_checkpoint(L); /* cancelled since it was woken, and another took the room */
-        status = udp_await(udp, UV_WRITABLE);
-    }
+    if (status == UV_EAGAIN) status = udp_await(udp, UV_WRITABLE);
     if (status != 0) return send_raise(L, &to, size, status);
     return waitq_park(L, &udp->senders, &send_op);
 }
