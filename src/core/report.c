@@ -206,7 +206,7 @@ int report_on_throw(lua_State *L) {
     if (!task) return 1;
     struct error *error = error_test(L, 1);
     /* Cancelled tasks are many, and where they were matters to nobody; the cancellation of a scope
-     * is the cause of its TimeoutError, which has no other place to show. */
+     * may become its TimeoutError, whose place this is. */
     bool is_own = error && error->task == task && !error->scope;
     if (is_own && task != task->runtime->main) return 1;
     if (!lua_checkstack(L, 2 * LUA_MINSTACK)) return 1;

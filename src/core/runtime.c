@@ -131,7 +131,7 @@ static void open_loop(lua_State *L, struct runtime *runtime) {
 }
 
 struct runtime *runtime_open(lua_State *L, const struct runtime_options *options) {
-    luaopen_lilac_errors(L); /* what fails here must have a text */
+    luaL_requiref(L, "lilac.errors", luaopen_lilac_errors, 0); /* for what fails here */
     lua_pop(L, 1);
     struct runtime **box = lua_newuserdatauv(L, sizeof *box, 0);
     *box = NULL;

@@ -107,13 +107,11 @@ void lilac_open_modules(lua_State *L) {
         }
         lua_pop(L, 1);
     }
-    luaopen_lilac_errors(L);
+    luaL_requiref(L, "lilac.errors", luaopen_lilac_errors, 0); /* the runtime has opened it */
     lua_setfield(L, -2, "errors");
     lua_pushliteral(L, LILAC_VERSION);
     lua_setfield(L, -2, "_VERSION");
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
-    lua_getfield(L, -2, "errors");
-    lua_setfield(L, -2, "lilac.errors");
     lua_pushvalue(L, -2);
     lua_setfield(L, -2, "lilac");
     lua_pop(L, 2);
