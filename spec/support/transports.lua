@@ -5,6 +5,8 @@
 --                                    and something that is to be closed after them
 --    one_way                         nothing goes from `b` to `a`
 --    resets                          closing an end with unread data resets the connection
+--    endless                         no end is ever told: what is closed takes the rest with it
+--    limit                           of lines; that of `options` is not taken
 --    setup(), teardown()             before the first pair and after the last
 --
 -- `options` are those of the streams: `limit`.
@@ -60,6 +62,33 @@ transports["stdin and stdout of a child"] = {
     local cat = lilac.process.spawn { "cat", stdin = "pipe", stdout = "pipe",
       limit = options and options.limit }
     return cat.stdin, cat.stdout, cat
+  end,
+}
+
+local terminal -- the module of terminal.c, once it was needed
+
+local function load_terminal()
+  local path = os.tmpname()
+  assert(os.execute(("${CC:-cc} -shared -fPIC $(pkg-config --cflags lua5.4) -o %s "
+    .. "spec/support/terminal.c"):format(path)))
+  local open = assert(package.loadlib(path, "luaopen_terminal"))
+  os.remove(path)
+  return open()
+end
+
+--- stdin and stdout are the ends of one terminal then, until the third is closed.
+transports["a terminal"] = {
+  one_way = true,
+  endless = true,
+  limit = 1024 * 1024,
+  setup = function() terminal = terminal or load_terminal() end,
+  pair = function()
+    local stdio = lilac.stdio
+    pcall(function() stdio.stdin:close() end) -- that of other specs
+    pcall(function() stdio.stdout:close() end)
+    terminal.take()
+    assert(stdio.stdin:isatty() and stdio.stdout:isatty())
+    return stdio.stdout, stdio.stdin, { close = terminal.give_back }
   end,
 }
 
