@@ -52,7 +52,7 @@ struct cancel_request {
 struct task {
     struct future future;
     struct runtime *runtime;
-    lua_State *L; /* NULL when it has ended */
+    lua_State *L; /* its coroutine, or its stage before it begins; NULL when it has ended */
 
     lilac_wait own;        /* its place in a wait queue, or in the ready queue, which is one too */
     lilac_wait *parked_on; /* where it is parked; NULL: running or ready */
@@ -62,6 +62,7 @@ struct task {
         struct deadline deadline; /* while it sleeps */
         struct future *awaits;    /* while it awaits */
         lua_State *exchanges;     /* while it waits in a queue: the coroutine to exchange with */
+        uint32_t staged;          /* before it begins: values that it has on the stage; 0: none */
     };
 
     struct scope *scope;            /* the innermost one it is in */
@@ -70,7 +71,7 @@ struct task {
     uint16_t cancelling;            /* task:cancel() less task:uncancel() */
     uint16_t pending;               /* cancellations to raise: the request, and scopes */
 
-    uint32_t slot; /* while it lives, else 0 */
+    uint32_t slot; /* while it lives, else 0; on a stage: its place there */
     uint32_t id;
     struct place created; /* by the line that called create_task */
     bool started : 1;
@@ -226,7 +227,8 @@ void task_text_at(lua_State *L, int index, char *text,
                   size_t size); /* of a task object, ended too */
 void task_text(const struct task *task, char *text, size_t size);
 
-/* The live tasks, for dumps and all_tasks: the first, and the next one, or NULL. */
+/* The live tasks, for dumps and all_tasks: the first, and the next one, or NULL. Those that wait on
+ * the stage are found through the ready queue. */
 struct task *task_next(struct runtime *runtime, struct task *task);
 
 #endif
