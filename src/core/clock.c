@@ -7,7 +7,8 @@
 enum {
     ARITY = 4, /* so that siblings fill a cache line */
     CACHE_LINE = 64,
-    FIRST_ROOM = 64
+    FIRST_ROOM = 64,
+    SLACK = 64 /* so many more disarmed entries than others may be left where they are */
 };
 
 uint64_t clock_now(struct clock *clock) {
@@ -29,6 +30,10 @@ static uint32_t parent_of(uint32_t place) {
 
 static uint32_t first_child_of(uint32_t place) {
     return (place - 2) * ARITY;
+}
+
+static uint32_t end_of(const struct clock *clock) {
+    return CLOCK_ROOT + clock->count;
 }
 
 static void sift_up(struct clock *clock, uint32_t place, struct heap_entry entry) {
@@ -58,7 +63,7 @@ static void prefetch_below(const struct heap_entry *siblings) {
 static void sift_down(struct clock *clock, uint32_t place, struct heap_entry entry) {
     const struct heap_entry *heap = clock->heap;
     uint32_t first;
-    while ((first = first_child_of(place)) < CLOCK_ROOT + clock->count) {
+    while ((first = first_child_of(place)) < end_of(clock)) {
         uint32_t below = first_child_of(first);
         if (below + ARITY * ARITY <= clock->room) prefetch_below(&heap[below]);
         uint32_t earliest = earliest_of(heap, first);
@@ -80,11 +85,34 @@ static bool grow(struct clock *clock) {
     return true;
 }
 
+/* Drops the last entry. Siblings that are missing are at NEVER_NS. */
+static void drop_last(struct clock *clock) {
+    clock->heap[CLOCK_ROOT + --clock->count].when_ns = NEVER_NS;
+}
+
+static void drop_root(struct clock *clock) {
+    struct heap_entry last = clock->heap[end_of(clock) - 1];
+    drop_last(clock);
+    if (clock->count > 0) sift_down(clock, CLOCK_ROOT, last);
+}
+
+/* Takes all disarmed entries out, and makes a heap of the rest. */
+static void sweep(struct clock *clock) {
+    uint32_t kept = CLOCK_ROOT;
+    for (uint32_t place = CLOCK_ROOT; place < end_of(clock); place++)
+        if (clock->heap[place].deadline != &clock->nobody) put(clock, kept++, clock->heap[place]);
+    while (end_of(clock) > kept)
+        drop_last(clock);
+    clock->disarmed = 0;
+    for (uint32_t place = kept; place-- > CLOCK_ROOT;)
+        sift_down(clock, place, clock->heap[place]);
+}
+
 /* ---- arming ---------------------------------------------------------------------------------- */
 
 bool clock_arm(struct clock *clock, struct deadline *deadline, uint64_t when_ns) {
     clock_disarm(clock, deadline);
-    uint32_t place = CLOCK_ROOT + clock->count;
+    uint32_t place = end_of(clock);
     if (place >= clock->room && !grow(clock)) return false;
     if (place % ARITY == 0)
         for (uint32_t i = 1; i < ARITY; i++)
@@ -95,18 +123,27 @@ bool clock_arm(struct clock *clock, struct deadline *deadline, uint64_t when_ns)
     return true;
 }
 
+/* Most deadlines are disarmed before they are due: their entries are only marked, until there are
+ * more of those than of others. */
 void clock_disarm(struct clock *clock, struct deadline *deadline) {
     uint32_t place = deadline->place;
     if (place == 0) return;
     deadline->place = 0;
     clock->quiet -= deadline->kind >= DEADLINE_REPORT;
-    struct heap_entry *end = &clock->heap[CLOCK_ROOT + --clock->count], last = *end;
-    end->when_ns = NEVER_NS;
-    if (last.deadline == deadline) return;
-    if (place > CLOCK_ROOT && clock->heap[parent_of(place)].when_ns > last.when_ns)
-        sift_up(clock, place, last);
-    else
-        sift_down(clock, place, last);
+    if (place == end_of(clock) - 1) {
+        drop_last(clock);
+        return;
+    }
+    clock->heap[place].deadline = &clock->nobody;
+    if (++clock->disarmed > clock->count / 2 + SLACK) sweep(clock);
+}
+
+uint64_t clock_next(struct clock *clock) {
+    while (clock->count > 0 && clock->heap[CLOCK_ROOT].deadline == &clock->nobody) {
+        drop_root(clock);
+        clock->disarmed--;
+    }
+    return clock->count > 0 ? clock->heap[CLOCK_ROOT].when_ns : NEVER_NS;
 }
 
 /* The second to fire is a child of the root: asks for the memory of all its candidates. */
@@ -119,9 +156,11 @@ static void prefetch_next(const struct clock *clock) {
 void clock_fire_due(struct clock *clock) {
     if (clock->count == 0) return;
     uint64_t now_ns = clock_now(clock);
-    while (clock->count > 0 && clock->heap[CLOCK_ROOT].when_ns <= now_ns) {
+    while (clock_next(clock) <= now_ns && clock->count > 0) {
         struct deadline *deadline = clock->heap[CLOCK_ROOT].deadline;
-        clock_disarm(clock, deadline);
+        drop_root(clock);
+        deadline->place = 0;
+        clock->quiet -= deadline->kind >= DEADLINE_REPORT;
         prefetch_next(clock);
         clock->fire[deadline->kind](deadline);
     }
@@ -130,5 +169,5 @@ void clock_fire_due(struct clock *clock) {
 void clock_free(struct clock *clock) {
     free(clock->heap);
     clock->heap = NULL;
-    clock->count = clock->room = 0;
+    clock->count = clock->room = clock->disarmed = 0;
 }

@@ -38,7 +38,9 @@ enum { CLOCK_ROOT = 3 };
 struct clock {
     struct heap_entry *heap; /* from CLOCK_ROOT on, each sibling that is missing: NEVER_NS */
     uint32_t count, room;
-    uint32_t quiet; /* how many of them are housekeeping */
+    uint32_t disarmed;      /* so many of the entries are, … */
+    struct deadline nobody; /* … and have this one */
+    uint32_t quiet;         /* so many are housekeeping */
     uint64_t last_ns;
     void (*fire[DEADLINE_KINDS])(struct deadline *); /* plain C; the entry is out of the heap */
 };
@@ -63,13 +65,11 @@ static inline uint64_t clock_when(const struct clock *clock, const struct deadli
 }
 
 /* The earliest deadline; NEVER_NS when there is none. */
-static inline uint64_t clock_next(const struct clock *clock) {
-    return clock->count > 0 ? clock->heap[CLOCK_ROOT].when_ns : NEVER_NS;
-}
+uint64_t clock_next(struct clock *clock);
 
 /* Whether somebody waits for a deadline. */
 static inline bool clock_awaited(const struct clock *clock) {
-    return clock->count > clock->quiet;
+    return clock->count - clock->disarmed > clock->quiet;
 }
 
 void clock_free(struct clock *clock);

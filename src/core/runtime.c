@@ -14,8 +14,6 @@
 #include "scope.h"
 #include "stage.h"
 
-#define CACHE_LINE       64
-#define THREAD_LINES     4       /* a lua_State */
 #define RESUMES_PER_POLL 64      /* I/O is looked at after so many resumes … */
 #define RESUMES_PER_LOOK 8       /* … or when, at one of these looks at a cheap clock, */
 #define POLL_NS          4000000 /* so much time has passed */
@@ -201,19 +199,6 @@ static lilac_wait *take_from(struct runtime *runtime, struct waitq *queue) {
     return wait;
 }
 
-/* Asks for the memory of what runs next, and for the link to what runs after that: with many tasks
- * alive, to wait for memory is most of a switch. */
-static void prefetch_next(const struct waitq *queue) {
-    const lilac_wait *next = queue->head.next;
-    const struct task *task = next->task;
-    __builtin_prefetch(next->next);
-    if (!task) return;
-    __builtin_prefetch(&task->future);
-    __builtin_prefetch(&task->slot);
-    for (size_t line = 0; line < THREAD_LINES; line++)
-        __builtin_prefetch((const char *)task->L + line * CACHE_LINE);
-}
-
 static void run_queue(struct runtime *runtime, struct waitq *queue) {
     uint64_t began_ns = 0;
     for (int resumes = 0; resumes < RESUMES_PER_POLL; resumes++) {
@@ -226,7 +211,6 @@ static void run_queue(struct runtime *runtime, struct waitq *queue) {
                 return;
         }
         lilac_wait *wait = take_from(runtime, queue);
-        prefetch_next(queue);
         if (runtime->options.stress) lua_gc(runtime->L, LUA_GCCOLLECT);
         runtime->turns++;
         if (wait->task)
