@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 #include <time.h>
 
+#include "ages.h"
 #include "mailbox.h"
 #include "sched.h"
 #include "slots.h"
@@ -68,6 +69,7 @@ struct runtime {
     struct list crews;
     struct crew *lanes[LANES]; /* see work.c; NULL: not needed yet */
     struct clock clock;
+    struct ages ages;
     struct runtime_options options;
 
     struct waitq ready;    /* own waits of tasks, and callbacks (no task) */

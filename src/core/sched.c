@@ -140,6 +140,7 @@ struct task *task_create(lua_State *L, int count) {
     lua_rawgeti(L, LUA_REGISTRYINDEX, runtime->task_meta_ref);
     lua_setmetatable(L, -2);
     struct task *creator = runtime->current ? runtime->current : &runtime->root;
+    if (creator->slot < 1u << CREATOR_BITS) task->creator = creator->slot;
     if (creator->has_context) context_copy(L, creator, task);
     take_slot(L, task, count); /* lives from here on: nothing below can fail */
     lua_State *co = task->L;

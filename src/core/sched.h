@@ -49,6 +49,9 @@ struct cancel_request {
     bool own;        /* the task asked for it itself */
 };
 
+/* What the flags leave of their word. Whose creator has a slot beyond that has none, to be read. */
+#define CREATOR_BITS 23
+
 struct task {
     struct future future;
     struct runtime *runtime;
@@ -82,6 +85,7 @@ struct task {
     bool leaving : 1;  /* called os.exit, and is unwound already */
     bool stopped : 1;  /* computed in the way of a main that is to stop, and was told */
     bool rethrown : 1; /* raised the error of an awaited future: that traceback goes on here */
+    uint32_t creator : CREATOR_BITS; /* its slot, or 0; once it has ended, another's */
 };
 
 /* ---- futures --------------------------------------------------------------------------------- */
