@@ -77,8 +77,8 @@ attempt 1: ConnectionRefusedError
 attempt 2: ConnectionRefusedError
 attempt 3: connected
 done
-with a deadline:
-attempt -99: ConnectionRefusedError
+with a deadline, when the server has gone again:
+attempt 1: ConnectionRefusedError
 false	ConnectionRefusedError
 ]],
   contextmanager = [[
