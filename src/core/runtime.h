@@ -24,6 +24,7 @@ struct runtime_options {
     uint64_t shuffle_seed;
     bool stress;    /* a full GC before every resume */
     bool is_thread; /* of another runtime, which has the signals */
+    bool is_guest;  /* in the Lua state of another host */
 };
 
 /* One lua_resume of a user coroutine that is going on: the Lua states that are active inside the

@@ -43,6 +43,7 @@ struct far_setup *far_setup_new(lua_State *L, size_t memory) {
     if (setup) {
         setup->options = runtime_of(L)->options;
         setup->options.is_thread = true;
+        setup->options.is_guest = false;
         setup->memory = memory;
         setup->path_size = path_size + 1;
         memcpy(setup->paths, path, path_size + 1);
