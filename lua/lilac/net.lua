@@ -117,23 +117,23 @@ local function on_behalf_of(name, argument, fn, ...)
   local ok, result = pcall(fn, ...)
   if ok then return result end
   if type(result) == "string" then
-    result = result:gsub("^bad argument #(%d+) to '[^']+' (%(%w+)", function(at, word)
-      if word == "(option" then at = argument end
-      return ("bad argument #%s to '%s' %s"):format(at, name, word)
-    end)
+    result = result:gsub("^%[lilac%.net%]:%d+: ", "")
+      :gsub("^bad argument #(%d+) to '[^']+' (%(%w+)", function(at, word)
+        if word == "(option" then at = argument end
+        return ("bad argument #%s to '%s' %s"):format(at, name, word)
+      end)
   end
   error(result, 0)
 end
 
 --- Connects to a host, or to a numeric address, which needs no lookup and no race.
+local function connect_plain(host, port, options, delay)
+  if dns.is_numeric(host) then return tcp.connect(host, port, options) end
+  return race(host, dns.getaddrinfo(host, port), delay, tcp.connect, options)
+end
+
 local function connect(host, port, options, delay, shake_hands)
-  local stream
-  if dns.is_numeric(host) then
-    stream = on_behalf_of("connect", 3, tcp.connect, host, port, options)
-  else
-    local addresses = dns.getaddrinfo(host, port)
-    stream = on_behalf_of("connect", 3, race, host, addresses, delay, tcp.connect, options)
-  end
+  local stream = on_behalf_of("connect", 3, connect_plain, host, port, options, delay)
   return shake_hands and secured(stream, shake_hands) or stream
 end
 

@@ -56,6 +56,7 @@ describe("net.connect", function()
     fails("port from 1 to 65535 expected, got 1.5", "x", 1.5)
     fails("port from 1 to 65535 expected, got http", "x", "http")
     fails("bad argument #3 to 'connect' %(table of options expected, got number%)", "x", 1, 1)
+    fails("^bad argument #1 to 'connect' %(host contains a zero byte%)$", "a\0b", 1)
     for _, host in ipairs { "127.0.0.1", "localhost" } do
       fails("^bad argument #3 to 'connect' %(option 'nodelay': boolean expected, got string%)$",
         host, 1, { nodelay = "yes" })
@@ -241,6 +242,7 @@ describe("net.serve", function()
     fails("bad argument #3 to 'serve' %(function expected, got nil%)", nil, 0)
     fails("bad argument #4 to 'serve' %(unknown option 'x'; known: backlog, .*max_connections",
       nil, 0, echo, { x = {} })
+    fails("^bad argument #1 to 'serve' %(host contains a zero byte%)$", "a\0b", 1, echo)
     fails("^bad argument #4 to 'serve' %(option 'reuse_port': boolean expected, got number%)$",
       nil, 0, echo, { reuse_port = 1 })
     for _, grace in ipairs { 0 / 0, "1", {} } do
