@@ -55,10 +55,11 @@ describe("dump", function()
       lilac.testing.wait_all_blocked()]])
   end)
 
-  it("does not take for the creator who came to its place", function()
-    assert.equal("  Task-1\n    heir\n  orphan", tree [[
-      lilac.create_task(function() lilac.create_task(wait).name = "orphan" end):await()
-      lilac.create_task(wait).name = "heir"]])
+  it("shows those that have not begun", function()
+    assert.equal("  Task-1\n    begun\n    not begun", tree [[
+      lilac.create_task(wait).name = "begun"
+      lilac.testing.wait_all_blocked()
+      lilac.create_task(wait).name = "not begun"]])
   end)
 
   it("shows a chain that is longer than it can be indented", function()

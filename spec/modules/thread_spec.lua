@@ -341,6 +341,29 @@ describe("the end of the program", function()
     assert.equal(0, child.status)
   end)
 
+  it("ends also what a job has left, and clings to its life, for good", function()
+    local child = run([[
+      local lilac = require "lilac"
+      local pool = lilac.ThreadPool(1)
+      pool:submit(function()
+        beats = 0
+        lilac.create_task(function()
+          while true do
+            lilac.pcall(lilac.sleep, 0)
+            beats = beats + 1
+          end
+        end)
+        lilac.sleep(0)
+      end):await()
+      print(pool:submit(function()
+        local before = beats
+        lilac.sleep(0.01)
+        return beats - before
+      end):await())]], { options = "--grace 0.05", limit = 30 })
+    assert.equal("0\n", child.stdout)
+    assert.matches("did not end within the grace", child.stderr)
+  end)
+
   it("does not wait for what is stuck in C, not even where that reads stdin", function()
     local child = run([[
       local lilac = require "lilac"

@@ -10,8 +10,8 @@
 
 /* ---- the tree -------------------------------------------------------------------------------- */
 
-/* A task in the tree, at the place of its slot. Links are slots; 0: the root, whose children are
- * the tasks with no living creator. */
+/* A task in the tree. Links are places in the array of all, which are in the order of their ids; at
+ * 0 is the root, whose children are the tasks with no living creator. */
 struct node {
     struct task *task;
     uint32_t parent;
@@ -19,48 +19,66 @@ struct node {
     uint32_t sibling; /* the next younger one; 0: none */
 };
 
-static int by_age(const void *a, const void *b) {
-    const struct task *const *first = a, *const *second = b;
-    return ((*first)->id > (*second)->id) - ((*first)->id < (*second)->id);
+static int by_id(const void *a, const void *b) {
+    uint32_t first = ((const struct node *)a)->task->id,
+             second = ((const struct node *)b)->task->id;
+    return (first > second) - (first < second);
 }
 
-/* When a creator has ended, its slot may be that of another, who is younger. */
-static uint32_t parent_of(const struct node *nodes, const struct task *task) {
-    const struct task *creator = nodes[task->creator].task;
-    return creator && creator->id < task->id ? task->creator : 0;
+/* The place of the task with this id; 0: it has ended. */
+static uint32_t find(const struct node *nodes, uint32_t count, uint32_t id) {
+    uint32_t low = 1, high = count + 1;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (nodes[middle].task->id < id)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low <= count && nodes[low].task->id == id ? low : 0;
+}
+
+/* A task knows the last bits of its creator's id, which is lower than its own: of the live tasks
+ * with such an id the nearest is taken for the creator. It is another one only where the creator
+ * has ended, and one that is older by a multiple of eight million tasks has not. */
+static uint32_t find_creator(const struct node *nodes, uint32_t count, const struct task *task) {
+    if (task->creator == 0) return 0;
+    uint64_t distance = (task->id - task->creator) % CREATOR_IDS;
+    if (distance == 0) distance = CREATOR_IDS;
+    for (; distance < task->id; distance += CREATOR_IDS) {
+        uint32_t place = find(nodes, count, task->id - (uint32_t)distance);
+        if (place != 0) return place;
+    }
+    return 0;
 }
 
 /* Pushes a block that holds the tree. What a finaliser creates meanwhile is not in it. */
 static const struct node *push_tree(lua_State *L, struct runtime *runtime) {
-    uint32_t slots = runtime->slots.count;
-    struct node *nodes = lua_newuserdatauv(L, (slots + 1) * sizeof *nodes, 0);
-    struct task **order = lua_newuserdatauv(L, slots * sizeof(struct task *), 0);
-    memset(nodes, 0, (slots + 1) * sizeof *nodes);
-    size_t count = 0;
+    uint32_t room = runtime->live, count = 0;
+    struct node *nodes = lua_newuserdatauv(L, (room + 1) * sizeof *nodes, 0);
+    memset(nodes, 0, (room + 1) * sizeof *nodes);
     struct task *task = task_next(runtime, NULL);
-    for (; task && task->slot <= slots; task = task_next(runtime, task))
-        nodes[task->slot].task = order[count++] = task;
-    qsort(order, count, sizeof *order, by_age);
-    while (count > 0) { /* the younger ones first, as each comes before its siblings */
-        task = order[--count];
-        struct node *node = &nodes[task->slot];
-        node->parent = parent_of(nodes, task);
+    for (; task && count < room; task = task_next(runtime, task))
+        nodes[++count].task = task;
+    qsort(nodes + 1, count, sizeof *nodes, by_id);
+    for (uint32_t at = count; at > 0; at--) { /* each comes before its younger siblings */
+        struct node *node = &nodes[at];
+        node->parent = find_creator(nodes, count, node->task);
         node->sibling = nodes[node->parent].child;
-        nodes[node->parent].child = task->slot;
+        nodes[node->parent].child = at;
     }
-    lua_pop(L, 1);
     return nodes;
 }
 
-/* The slot that follows in the tree, and how deep it is; 0 after the last one. */
-static uint32_t tree_next(const struct node *nodes, uint32_t slot, int *depth) {
-    if (nodes[slot].child != 0) {
+/* The place that follows in the tree, and how deep it is; 0 after the last one. */
+static uint32_t tree_next(const struct node *nodes, uint32_t at, int *depth) {
+    if (nodes[at].child != 0) {
         ++*depth;
-        return nodes[slot].child;
+        return nodes[at].child;
     }
-    for (; slot != 0 && nodes[slot].sibling == 0; slot = nodes[slot].parent)
+    for (; at != 0 && nodes[at].sibling == 0; at = nodes[at].parent)
         --*depth;
-    return nodes[slot].sibling;
+    return nodes[at].sibling;
 }
 
 /* ---- in words -------------------------------------------------------------------------------- */

@@ -13,6 +13,7 @@
 #include "late.h"
 #include "report.h"
 #include "scope.h"
+#include "stage.h"
 
 #define CACHE_LINE       64
 #define THREAD_LINES     4       /* a lua_State */
@@ -63,6 +64,7 @@ static void free_tables(struct runtime *runtime) {
     free(runtime->slots.free);
     free(runtime->scope_slots.free);
     free(runtime->coroutines);
+    stage_free(runtime);
 }
 
 static atomic_bool left_behind;
@@ -155,9 +157,11 @@ struct runtime *runtime_open(lua_State *L, const struct runtime_options *options
     runtime->random = options->shuffle_seed | 1;
     runtime->handles.next = runtime->handles.prev = &runtime->handles;
     waitq_init(&runtime->ready);
+    waitq_init(&runtime->arrived);
     waitq_init(&runtime->settlers);
     list_init(&runtime->late);
     list_init(&runtime->crews);
+    list_init(&runtime->stages);
     runtime->clock.fire[DEADLINE_SLEEP] = on_sleep_over;
     runtime->clock.fire[DEADLINE_SCOPE] = scope_on_deadline;
     runtime->clock.fire[DEADLINE_REPORT] = report_on_deadline;
@@ -184,16 +188,16 @@ struct runtime *runtime_open(lua_State *L, const struct runtime_options *options
 
 /* ---- the loop -------------------------------------------------------------------------------- */
 
-/* The next in the ready queue; with --shuffle one of the first few, so that tests meet other
+/* The next of those that are ready; with --shuffle one of the first few, so that tests meet other
  * orders. */
-static lilac_wait *take_ready(struct runtime *runtime) {
-    lilac_wait *wait = waitq_first(&runtime->ready);
+static lilac_wait *take_from(struct runtime *runtime, struct waitq *queue) {
+    lilac_wait *wait = waitq_first(queue);
     if (runtime->options.shuffle) {
         runtime->random ^= runtime->random << 13;
         runtime->random ^= runtime->random >> 7;
         runtime->random ^= runtime->random << 17;
         for (uint64_t steps = runtime->random % 8; steps > 0; steps--)
-            if (wait->next != &runtime->ready.head) wait = wait->next;
+            if (wait->next != &queue->head) wait = wait->next;
     }
     waitq_unlink(wait);
     return wait;
@@ -201,8 +205,8 @@ static lilac_wait *take_ready(struct runtime *runtime) {
 
 /* Asks for the memory of what runs next, and for the link to what runs after that: with many tasks
  * alive, to wait for memory is most of a switch. */
-static void prefetch_ready(const struct runtime *runtime) {
-    const lilac_wait *next = runtime->ready.head.next;
+static void prefetch_next(const struct waitq *queue) {
+    const lilac_wait *next = queue->head.next;
     const struct task *task = next->task;
     __builtin_prefetch(next->next);
     if (!task) return;
@@ -212,10 +216,10 @@ static void prefetch_ready(const struct runtime *runtime) {
         __builtin_prefetch((const char *)task->L + line * CACHE_LINE);
 }
 
-static void run_ready(struct runtime *runtime) {
+static void run_queue(struct runtime *runtime, struct waitq *queue) {
     uint64_t began_ns = 0;
     for (int resumes = 0; resumes < RESUMES_PER_POLL; resumes++) {
-        if (waitq_empty(&runtime->ready)) return;
+        if (waitq_empty(queue)) return;
         if (resumes % RESUMES_PER_LOOK == 0) {
             uint64_t now_ns = coarse_now_ns();
             ages_look(&runtime->ages, runtime->last_id, now_ns);
@@ -224,8 +228,8 @@ static void run_ready(struct runtime *runtime) {
             else if (now_ns - began_ns >= POLL_NS)
                 return;
         }
-        lilac_wait *wait = take_ready(runtime);
-        prefetch_ready(runtime);
+        lilac_wait *wait = take_from(runtime, queue);
+        prefetch_next(queue);
         if (runtime->options.stress) lua_gc(runtime->L, LUA_GCCOLLECT);
         runtime->turns++;
         if (wait->task)
@@ -233,6 +237,30 @@ static void run_ready(struct runtime *runtime) {
         else
             runtime->run_callback(runtime->L, wait);
     }
+}
+
+static void poll_loop(struct runtime *runtime, uv_run_mode mode) {
+    runtime->polling = true;
+    uv_run(&runtime->loop, mode);
+    runtime->polling = false;
+}
+
+static bool has_ready(const struct runtime *runtime) {
+    return !waitq_empty(&runtime->ready) || !waitq_empty(&runtime->arrived);
+}
+
+/* Makes ready what is due or has arrived, without waiting for it. It goes before what is ready
+ * already: that may be many tasks, and neither a timer nor a client is to wait for them all. */
+static void look_around(struct runtime *runtime) {
+    struct waitq others;
+    waitq_init(&others);
+    waitq_move(&others, &runtime->ready);
+    clock_fire_due(&runtime->clock);
+    mailbox_deliver(runtime->mailbox); /* `wakeup` alone keeps no loop alive */
+    bool busy = has_ready(runtime) || !waitq_empty(&others);
+    if (busy && uv_loop_alive(&runtime->loop)) poll_loop(runtime, UV_RUN_NOWAIT);
+    waitq_move(&runtime->arrived, &runtime->ready);
+    waitq_move(&runtime->ready, &others);
 }
 
 static void arm_timer(struct runtime *runtime) {
@@ -261,12 +289,6 @@ static bool is_over(const struct runtime *runtime) {
     return !runtime->main->L || runtime->exiting || runtime->deadlocked;
 }
 
-static void poll_loop(struct runtime *runtime, uv_run_mode mode) {
-    runtime->polling = true;
-    uv_run(&runtime->loop, mode);
-    runtime->polling = false;
-}
-
 /* Whether libuv has something to do at once. */
 static bool has_events(uv_loop_t *loop) {
     struct pollfd events = {.fd = uv_backend_fd(loop), .events = POLLIN};
@@ -292,18 +314,15 @@ static bool rest(struct runtime *runtime) {
 /* One turn: what is ready runs, then what is due or has arrived becomes ready; waits for it when
  * nothing is ready. False: nothing is ready and nothing can become so. */
 static bool turn(struct runtime *runtime) {
-    run_ready(runtime);
+    run_queue(runtime, &runtime->arrived);
+    run_queue(runtime, &runtime->ready);
     late_run(&runtime->late);
     if (is_over(runtime)) return true;
-    clock_fire_due(&runtime->clock);
     if (runtime->reports_due) report_due(runtime, false);
     if (runtime->interrupt.signal) interrupt_take_signal(runtime);
     if (runtime->interrupt.dump) interrupt_dump(runtime, runtime->L);
-    mailbox_deliver(runtime->mailbox); /* `wakeup` alone keeps no loop alive */
-    if (!waitq_empty(&runtime->ready)) {
-        if (uv_loop_alive(&runtime->loop)) poll_loop(runtime, UV_RUN_NOWAIT);
-        return true;
-    }
+    look_around(runtime);
+    if (has_ready(runtime)) return true;
     if (!waitq_empty(&runtime->settlers)) {
         wake_settlers(runtime);
         return true;
@@ -363,7 +382,16 @@ static void report_dropped(struct runtime *runtime, const char *why) {
     }
 }
 
-/* Undoes the waits of tasks that will never run again, so that no callback finds them. */
+/* Takes the tasks, not the callbacks, out of a ready queue. */
+static void drop_ready(struct waitq *queue) {
+    for (lilac_wait *wait = queue->head.next, *next; wait != &queue->head; wait = next) {
+        next = wait->next;
+        if (wait->task) waitq_unlink(wait);
+    }
+}
+
+/* Undoes the waits of tasks that will never run again, so that no callback finds them, nor a later
+ * main of this thread. */
 static void drop_left(struct runtime *runtime) {
     for (struct task *task = task_next(runtime, NULL); task; task = task_next(runtime, task)) {
         if (task->parked_on && task->op->cancel) task->op->cancel(task->parked_on);
@@ -373,8 +401,10 @@ static void drop_left(struct runtime *runtime) {
     /* Their objects and coroutines stay where they are, as others may still point at them. */
     for (struct task *task = task_next(runtime, NULL); task; task = task_next(runtime, task)) {
         task_drop_request(task);
-        runtime->coroutines[task->slot - 1] = NULL;
+        if (!stage_has(task)) runtime->coroutines[task->slot - 1] = NULL;
     }
+    drop_ready(&runtime->arrived);
+    drop_ready(&runtime->ready);
     runtime->live = 0;
 }
 

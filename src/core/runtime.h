@@ -59,6 +59,8 @@ struct interrupt {
     struct sigaction old_quit, old_end[4];
 };
 
+enum { MAX_IDLE = 4096 }; /* coroutines that are kept for tasks to come */
+
 struct runtime {
     struct task root; /* no task: what the Lua states point at that run in none */
     lua_State *L;     /* the host's thread: tasks are resumed from it, callbacks run on it */
@@ -74,6 +76,7 @@ struct runtime {
     struct runtime_options options;
 
     struct waitq ready;    /* own waits of tasks, and callbacks (no task) */
+    struct waitq arrived;  /* the same, woken by the world while others were ready: go first */
     struct waitq settlers; /* who waits until nothing else is ready */
     struct list late;      /* see late.h */
     struct task *current;
@@ -82,9 +85,12 @@ struct runtime {
     struct nesting *nesting;
     volatile sig_atomic_t turns; /* of the loop, so far: tells whether somebody holds it */
 
-    struct slots slots;     /* of tasks */
-    lua_State **coroutines; /* by slot, from 1; NULL where a task would need a new one */
-    uint32_t live, idle;    /* slots with a task; free ones with a coroutine */
+    struct slots slots;            /* of tasks */
+    lua_State **coroutines;        /* by slot, from 1; NULL where a task would need a new one */
+    uint32_t live;                 /* tasks */
+    uint32_t idle;                 /* coroutines without a task, … */
+    uint32_t idle_slots[MAX_IDLE]; /* … and their slots; those in `slots` have none */
+    struct list stages;            /* see stage.c */
     struct slots scope_slots;
     uint32_t last_id;
     int tasks_ref, scopes_ref; /* in the registry: tasks and coroutines, scopes, by slot */

@@ -9,12 +9,14 @@
 #include <string.h>
 
 #include "interrupt.h"
+#include "pool.h"
 #include "refuse.h"
 #include "report.h"
 #include "runtime.h"
 #include "scope.h"
+#include "stage.h"
 
-#define MAX_IDLE_COROUTINES 4096
+#define TRAMPOLINE_SIZE 4 /* on the coroutine, besides the arguments */
 
 /* A coroutine that is older than the runtime (lilac was loaded as a module) has nothing there yet.
  */
@@ -63,57 +65,10 @@ int task_trampoline(lua_State *L) {
     return trampoline_done(L, status, 0);
 }
 
-/* A slot has two places in the table of tasks: for its coroutine, which stays there for the next
- * task when one has ended, and for the task. */
-static int coroutine_place(uint32_t slot) {
-    return (int)slot * 2 - 1;
-}
-static int task_place(uint32_t slot) {
-    return (int)slot * 2;
-}
-
-/* A slot's coroutine is also in runtime->coroutines, so that reusing it takes no look into the
- * table. */
-static void grow_coroutines(lua_State *L, struct runtime *runtime) {
-    uint32_t had = runtime->slots.count;
-    if (!slots_reserve(&runtime->slots)) luaL_error(L, "create_task: not enough memory");
-    if (had == runtime->slots.count) return;
-    size_t size = runtime->slots.count * sizeof *runtime->coroutines;
-    lua_State **more = realloc(runtime->coroutines, size);
-    if (!more) luaL_error(L, "create_task: not enough memory");
-    runtime->coroutines = more;
-    for (uint32_t slot = had; slot < runtime->slots.count; slot++)
-        more[slot] = NULL;
-}
-
-/* Gives the task on top of the stack a slot, with a coroutine that can take `count` arguments. */
-static void take_slot(lua_State *L, struct task *task, int count) {
-    struct runtime *runtime = task->runtime;
-    if (runtime->slots.free_count == 0) grow_coroutines(L, runtime);
-    /* Taken at once: a finaliser that an allocation runs may create tasks, too. */
-    uint32_t slot = slots_take(&runtime->slots);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, runtime->tasks_ref);
-    if (!runtime->coroutines[slot - 1]) {
-        lua_State *made = lua_newthread(L);
-        lua_rawseti(L, -2, coroutine_place(slot));
-        runtime->coroutines[slot - 1] = made;
-        runtime->idle++;
-    }
-    lua_State *co = runtime->coroutines[slot - 1];
-    int size = count + 3; /* see task_create */
-    if (size > LUA_MINSTACK && !lua_checkstack(co, size)) {
-        slots_give(&runtime->slots, slot);
-        luaL_error(L, "create_task: too many arguments");
-    }
-    lua_pushvalue(L, -2);
-    lua_rawseti(L, -2, task_place(slot));
-    lua_pop(L, 1);
-    runtime->idle--;
-    runtime->live++;
-    *(struct task **)lua_getextraspace(co) = task;
-    task->L = co;
-    task->slot = slot;
-    task->id = ++runtime->last_id;
+/* What lies under the task object, the function and the arguments when a task begins. */
+static void push_trampoline(lua_State *co) {
+    lua_pushcfunction(co, task_trampoline);
+    lua_pushcfunction(co, report_on_throw);
 }
 
 /* The context variables of a task are an immutable table: setting one makes a new table, so a new
@@ -140,24 +95,30 @@ struct task *task_create(lua_State *L, int count) {
     lua_rawgeti(L, LUA_REGISTRYINDEX, runtime->task_meta_ref);
     lua_setmetatable(L, -2);
     struct task *creator = runtime->current ? runtime->current : &runtime->root;
-    if (creator->slot < 1u << CREATOR_BITS) task->creator = creator->slot;
+    task->creator = creator->id % CREATOR_IDS;
     if (creator->has_context) context_copy(L, creator, task);
-    take_slot(L, task, count); /* lives from here on: nothing below can fail */
-    lua_State *co = task->L;
-    lua_pushcfunction(co, task_trampoline);
-    lua_pushcfunction(co, report_on_throw);
-    lua_pushvalue(L, -1);
-    lua_xmove(L, co, 1);
-    lua_xmove(L, co, count + 2); /* with the task itself, which comes back */
-    lua_xmove(co, L, 1);
+    lua_State *co = pool_next(runtime, count + TRAMPOLINE_SIZE);
+    if (co) {
+        pool_take(L, task);
+        push_trampoline(co);
+        lua_pushvalue(L, -1);
+        lua_xmove(L, co, 1);
+        lua_xmove(L, co, count + 2); /* with the task itself, which comes back */
+        lua_xmove(co, L, 1);
+    } else {
+        stage_put(L, task, count);
+    }
+    task->id = ++runtime->last_id;
+    runtime->live++;
     waitq_append(&runtime->ready, &task->own);
     return task;
 }
 
 void task_push(lua_State *L, struct task *task) {
-    lua_rawgeti(L, LUA_REGISTRYINDEX, task->runtime->tasks_ref);
-    lua_rawgeti(L, -1, task_place(task->slot));
-    lua_replace(L, -2);
+    if (stage_has(task))
+        stage_push(L, task);
+    else
+        pool_push(L, task);
 }
 
 void task_set_name(lua_State *L, int index) {
@@ -171,12 +132,20 @@ void task_set_name(lua_State *L, int index) {
     task->has_name = true;
 }
 
+static struct task *next_staged(const struct runtime *runtime, const lilac_wait *ready) {
+    for (; ready != &runtime->ready.head; ready = ready->next)
+        if (ready->task && stage_has(ready->task)) return ready->task;
+    return NULL;
+}
+
 struct task *task_next(struct runtime *runtime, struct task *task) {
+    if (task && stage_has(task)) return next_staged(runtime, task->own.next);
     for (uint32_t slot = task ? task->slot : 0; slot < runtime->slots.count; slot++) {
-        struct task *found = runtime->coroutines[slot] ? slot_of(runtime->coroutines[slot]) : NULL;
+        lua_State *co = runtime->coroutines[slot];
+        struct task *found = co ? slot_of(co) : NULL;
         if (found && found != &runtime->root) return found;
     }
-    return NULL;
+    return next_staged(runtime, runtime->ready.head.next);
 }
 
 /* ---- park and wake --------------------------------------------------------------------------- */
@@ -434,100 +403,113 @@ void task_refuse_cycle(lua_State *L, struct task *holder) {
 
 /* ---- running and ending ---------------------------------------------------------------------- */
 
-/* Whether the cancellation on top of the task's coroutine comes from a scope that is still entered,
- * as `local t = timeout(1)` without <close> leaves it: nobody has cancelled the task then. The
- * error is made to say what is missing. */
-static bool blame_open_scope(struct task *task, const struct error *error) {
+/* Whether the cancellation on top of the stack, which ends the task, comes from a scope that is
+ * still entered, as `local t = timeout(1)` without <close> leaves it: nobody has cancelled the task
+ * then. The error is made to say what is missing. */
+static bool blame_open_scope(lua_State *L, struct task *task, const struct error *error) {
     const struct scope *scope = task->scope;
     while (scope && scope != error->scope)
         scope = scope->outer;
-    if (!scope || scope->error != error || !lua_checkstack(task->L, 6)) return false;
-    lua_pushliteral(task->L, "its scope was not closed; write: local _ <close> = ...");
-    error_set_field(task->L, -2, "message");
+    if (!scope || scope->error != error || !lua_checkstack(L, 6)) return false;
+    lua_pushliteral(L, "its scope was not closed; write: local _ <close> = ...");
+    error_set_field(L, -2, "message");
     return true;
 }
 
-/* How a task ends that returned, or whose error is on top of its coroutine. A cancellation that
+/* How a task ends that returned, or whose error is on top of the stack. A cancellation that
  * came with the result of its last await comes too late, as the result would be lost; one that the
  * task asked for itself and then returned, counts, as in asyncio. */
-static enum future_state end_state(struct task *task, bool failed) {
+static enum future_state end_state(lua_State *L, struct task *task, bool failed) {
     if (!failed) return task->request && task->request->own ? FUTURE_CANCELLED : FUTURE_DONE;
-    const struct error *error = error_test(task->L, -1);
+    const struct error *error = error_test(L, -1);
     if (!is_cancellation_of(error, task)) return FUTURE_FAILED;
-    return blame_open_scope(task, error) ? FUTURE_FAILED : FUTURE_CANCELLED;
+    return blame_open_scope(L, task, error) ? FUTURE_FAILED : FUTURE_CANCELLED;
 }
 
-/* Frees the slot of a task that has ended; its coroutine is kept for the next, clean, when there
- * are not too many already. */
-static void give_slot(lua_State *L, struct task *task) {
-    struct runtime *runtime = task->runtime;
-    lua_State *co = task->L;
-    int tasks = lua_gettop(L) + 1;
-    lua_rawgeti(L, LUA_REGISTRYINDEX, runtime->tasks_ref);
-    lua_settop(co, 0);
-    *(struct task **)lua_getextraspace(co) = &runtime->root;
-    interrupt_unplant(runtime, co);
-    lua_pushboolean(L, 0);
-    lua_rawseti(L, tasks, task_place(task->slot));
-    if (runtime->idle >= MAX_IDLE_COROUTINES || lua_status(co) != LUA_OK || lua_gethook(co)) {
-        runtime->coroutines[task->slot - 1] = NULL;
-        lua_pushboolean(L, 0);
-        lua_rawseti(L, tasks, coroutine_place(task->slot));
-    } else {
-        runtime->idle++;
-    }
-    slots_give(&runtime->slots, task->slot);
-    runtime->live--;
-    lua_pop(L, 1);
-    task->slot = 0;
-    task->L = NULL;
+/* Ends a task: its object and `count` results, or one error, are on top of the stack, and popped.
+ */
+static void task_end(lua_State *L, struct task *task, enum future_state state, int count) {
+    int object = lua_gettop(L) - count;
+    if (task->scope) scope_leave_all(task);
+    if (task->request) task_drop_request(task);
+    if (task->has_context) context_copy(L, NULL, task);
+    bool awaited = task->future.waiters != NULL;
+    future_end(L, object, state, count);
+    if (task->L) pool_give(L, task);
+    task->runtime->live--;
+    if (state == FUTURE_FAILED && !awaited) report_failure(L, object);
+    lua_settop(L, object - 1);
 }
 
-/* Ends a task: its object and `count` results, or with `failed` one error, are on top of its
- * coroutine. */
-static void task_end(struct task *task, bool failed, int count) {
-    struct runtime *runtime = task->runtime;
-    lua_State *L = runtime->L, *co = task->L;
-    int object = lua_gettop(L) + 1;
+/* Ends a task that has run: the same is on top of its coroutine. */
+static void end_on_coroutine(struct task *task, bool failed, int count) {
+    lua_State *L = task->runtime->L, *co = task->L;
     luaL_checkstack(L, count + 8, "too many results");
-    enum future_state state = end_state(task, failed);
+    enum future_state state = end_state(co, task, failed);
     if (state == FUTURE_CANCELLED && !failed) {
         lua_pop(co, count);
         count = 1;
         task_take_cancellation(co, task);
     }
-    if (task->scope) scope_leave_all(task);
-    if (task->request) task_drop_request(task);
-    if (task->has_context) context_copy(L, NULL, task);
     lua_xmove(co, L, count + 1);
-    bool awaited = task->future.waiters != NULL;
-    future_end(L, object, state, count);
-    give_slot(L, task);
-    if (state == FUTURE_FAILED && !awaited) report_failure(L, object);
-    lua_settop(L, object - 1);
+    task_end(L, task, state, count);
 }
 
 /* Ends a task with the error that is all there is on its coroutine. */
-static void task_end_bare(struct task *task) {
+static void end_bare(struct task *task) {
     task_push(task->L, task);
     lua_insert(task->L, -2);
-    task_end(task, true, 1);
+    end_on_coroutine(task, true, 1);
+}
+
+/* Ends a task that was cancelled before it began: its body never runs. */
+static void end_unbegun(struct task *task) {
+    lua_State *L = task->runtime->L;
+    task_push(L, task);
+    if (stage_has(task)) stage_leave(task);
+    task_take_cancellation(L, task);
+    task_end(L, task, end_state(L, task, true), 1);
+}
+
+/* Gives a staged task a coroutine. False: there is no memory for one, and the task has failed. */
+static bool leave_stage(struct task *task) {
+    struct runtime *runtime = task->runtime;
+    lua_State *L = runtime->L;
+    int size = (int)task->staged + TRAMPOLINE_SIZE;
+    bool can_begin = pool_next(runtime, size) != NULL;
+    stage_push(L, task);
+    if (!can_begin) {
+        lua_pushcfunction(L, pool_add);
+        lua_pushinteger(L, size);
+        can_begin = lua_pcall(L, 1, 0, 0) == LUA_OK;
+    }
+    if (!can_begin) {
+        stage_leave(task);
+        task_end(L, task, FUTURE_FAILED, 1);
+        return false;
+    }
+    lua_State *co = pool_next(runtime, size);
+    push_trampoline(co);
+    stage_push_all(co, task);
+    stage_leave(task);
+    pool_take(L, task);
+    lua_pop(L, 1);
+    return true;
 }
 
 void task_resume(struct task *task) {
     struct runtime *runtime = task->runtime;
-    lua_State *co = task->L;
     int count = 0;
     if (!task->started) {
-        task->started = true;
-        count = lua_gettop(co) - 1;
-        if (task->pending > 0) { /* cancelled before it began: its body never runs */
-            lua_settop(co, 0);
-            task_take_cancellation(co, task);
-            task_end_bare(task);
+        if (task->pending > 0) {
+            end_unbegun(task);
             return;
         }
+        if (stage_has(task) && !leave_stage(task)) return;
+        task->started = true;
+        count = lua_gettop(task->L) - 1;
     }
+    lua_State *co = task->L;
     task->parked_on = NULL; /* a sleep(0) is parked in the ready queue itself */
     runtime->current = task;
     runtime->running = co;
@@ -536,7 +518,7 @@ void task_resume(struct task *task) {
     runtime->current = NULL;
     if (status == LUA_YIELD && task->parked_on) return;
     if (status == LUA_OK) {
-        task_end(task, task->failed, count - 1);
+        end_on_coroutine(task, task->failed, count - 1);
         return;
     }
     if (status == LUA_YIELD) lua_pushliteral(co, "a C function yielded outside of any coroutine");
@@ -544,7 +526,7 @@ void task_resume(struct task *task) {
     lua_resetthread(co);
     lua_settop(co, 0);
     lua_xmove(runtime->L, co, 1);
-    task_end_bare(task);
+    end_bare(task);
 }
 
 void lilac_check_abi(lua_State *L, int abi) {

@@ -49,13 +49,14 @@ struct cancel_request {
     bool own;        /* the task asked for it itself */
 };
 
-/* What the flags leave of their word. Whose creator has a slot beyond that has none, to be read. */
+/* What the flags of a task leave of their word is for its creator. */
 #define CREATOR_BITS 23
+#define CREATOR_IDS  (1u << CREATOR_BITS)
 
 struct task {
     struct future future;
     struct runtime *runtime;
-    lua_State *L; /* NULL when it has ended */
+    lua_State *L; /* its coroutine, or its stage before it begins; NULL when it has ended */
 
     lilac_wait own;        /* its place in a wait queue, or in the ready queue, which is one too */
     lilac_wait *parked_on; /* where it is parked; NULL: running or ready */
@@ -65,6 +66,7 @@ struct task {
         struct deadline deadline; /* while it sleeps */
         struct future *awaits;    /* while it awaits */
         lua_State *exchanges;     /* while it waits in a queue: the coroutine to exchange with */
+        uint32_t staged;          /* before it begins: values that it has on the stage; 0: none */
     };
 
     struct scope *scope;            /* the innermost one it is in */
@@ -73,7 +75,7 @@ struct task {
     uint16_t cancelling;            /* task:cancel() less task:uncancel() */
     uint16_t pending;               /* cancellations to raise: the request, and scopes */
 
-    uint32_t slot; /* while it lives, else 0 */
+    uint32_t slot; /* while it lives, else 0; on a stage: its place there */
     uint32_t id;
     struct place created; /* by the line that called create_task */
     bool started : 1;
@@ -85,7 +87,7 @@ struct task {
     bool leaving : 1;  /* called os.exit, and is unwound already */
     bool stopped : 1;  /* computed in the way of a main that is to stop, and was told */
     bool rethrown : 1; /* raised the error of an awaited future: that traceback goes on here */
-    uint32_t creator : CREATOR_BITS; /* its slot, or 0; once it has ended, another's */
+    uint32_t creator : CREATOR_BITS; /* the last bits of its id; 0: a callback, or unknown */
 };
 
 /* ---- futures --------------------------------------------------------------------------------- */
@@ -230,7 +232,8 @@ void task_text_at(lua_State *L, int index, char *text,
                   size_t size); /* of a task object, ended too */
 void task_text(const struct task *task, char *text, size_t size);
 
-/* The live tasks, for dumps and all_tasks: the first, and the next one, or NULL. */
+/* The live tasks, for dumps and all_tasks: the first, and the next one, or NULL. Those that wait on
+ * the stage are found through the ready queue. */
 struct task *task_next(struct runtime *runtime, struct task *task);
 
 #endif

@@ -27,6 +27,11 @@ static inline bool slots_reserve(struct slots *slots) {
     return true;
 }
 
+/* The one that slots_take is to give. */
+static inline uint32_t slots_next(const struct slots *slots) {
+    return slots->free[slots->free_count - 1];
+}
+
 static inline uint32_t slots_take(struct slots *slots) {
     return slots->free[--slots->free_count];
 }

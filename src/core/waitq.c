@@ -50,6 +50,16 @@ bool waitq_cancel(lilac_wait *wait) {
     return true;
 }
 
+void waitq_move(struct waitq *to, struct waitq *from) {
+    if (waitq_empty(from)) return;
+    lilac_wait *first = from->head.next, *last = from->head.prev, *end = to->head.prev;
+    end->next = first;
+    first->prev = end;
+    last->next = &to->head;
+    to->head.prev = last;
+    waitq_init(from);
+}
+
 bool waitq_wake_one(struct waitq *queue) {
     lilac_wait *first = waitq_first(queue);
     if (!first) return false;

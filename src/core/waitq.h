@@ -30,6 +30,9 @@ struct waitq *waitq_of(const lilac_wait *wait);
  * parked with lilac_park, and for moving one from queue to queue. */
 void waitq_append(struct waitq *queue, lilac_wait *wait);
 
+/* Moves all waiters of a queue to the end of another one. */
+void waitq_move(struct waitq *to, struct waitq *from);
+
 /* Takes the first waiter out and wakes it. False when the queue is empty. */
 bool waitq_wake_one(struct waitq *queue);
 
