@@ -83,19 +83,19 @@ describe("Connections:begin", function()
       local streams, ballast = {}, {}
       for i = 1, 300 do streams[i] = here.testing.stream_pair() end
       local function load(size) ballast[#ballast + 1] = ("x"):rep(size) .. #ballast end
-      for power = 12, 3, -1 do
-        while pcall(load, 1 << power) do end
-      end
       local failures = 0
-      for _, stream in ipairs(streams) do -- with a little more memory each time
+      for i, stream in ipairs(streams) do -- with a little more memory each time, and again
+        for power = 12, 3, -1 do
+          while pcall(load, 1 << power) do end
+        end
+        for _ = 1, i % 50 do ballast[#ballast] = nil end
         if not pcall(all.begin, all, stream) then failures = failures + 1 end
-        ballast[#ballast] = nil
       end
       ballast = nil
       return failures, all:count(), #here.all_tasks() - 1
     end):await()
-    assert.is_true(failed > 10)
-    assert.is_true(count > 10)
+    assert.is_true(failed > 0)
+    assert.is_true(count > 0)
     assert.equal(count, tasks)
   end)
 
