@@ -89,13 +89,10 @@ describe("docs/reference.md", function()
     end
   end
 
-  it("names every function", function()
+  it("names every function of lilac itself", function()
     local public = {}
     for name, value in pairs(lilac) do public[name] = type(value) == "function" or nil end
     names(public)
-    names(lilac.net)
-    names(lilac.dns)
-    names(lilac.errors)
   end)
 
   it("names every function of the stubs, each of which is there", function()

@@ -23,7 +23,7 @@
 #define LILAC_VERSION "0.1.0"
 
 /* Raised by one whenever a struct or a contract below changes; see lilac_check_version. */
-#define LILAC_ABI 1
+#define LILAC_ABI 2
 
 #define LILAC_API __attribute__((visibility("default")))
 

@@ -111,21 +111,29 @@ local function secured(stream, shake_hands)
   error(result, 0)
 end
 
---- Calls a function of ours in C, so that what it says about an argument names no line of ours.
-local function unplaced(fn, ...)
+--- Calls a function of ours that comes down to one in C. What that says about its arguments is said
+--- of those of `name`, whose options are number `argument`, and names no line of ours.
+local function on_behalf_of(name, argument, fn, ...)
   local ok, result = pcall(fn, ...)
-  if not ok then error(result, 0) end
-  return result
+  if ok then return result end
+  if type(result) == "string" then
+    result = result:gsub("^%[lilac%.net%]:%d+: ", "")
+      :gsub("^bad argument #(%d+) to '[^']+' (%(%w+)", function(at, word)
+        if word == "(option" then at = argument end
+        return ("bad argument #%s to '%s' %s"):format(at, name, word)
+      end)
+  end
+  error(result, 0)
 end
 
 --- Connects to a host, or to a numeric address, which needs no lookup and no race.
+local function connect_plain(host, port, options, delay)
+  if dns.is_numeric(host) then return tcp.connect(host, port, options) end
+  return race(host, dns.getaddrinfo(host, port), delay, tcp.connect, options)
+end
+
 local function connect(host, port, options, delay, shake_hands)
-  local stream
-  if dns.is_numeric(host) then
-    stream = unplaced(tcp.connect, host, port, options)
-  else
-    stream = race(host, dns.getaddrinfo(host, port), delay, tcp.connect, options)
-  end
+  local stream = on_behalf_of("connect", 3, connect_plain, host, port, options, delay)
   return shake_hands and secured(stream, shake_hands) or stream
 end
 
@@ -224,8 +232,10 @@ function net.connect_unix(path, options)
   local passed = check_options("connect_unix", 2, options, { "limit" }, { "timeout", "tls" })
   local timeout = check_seconds("connect_unix", 2, options, "timeout")
   local secure = prepare_tls("connect_unix", 2, options, { server_side = false })
-  if timeout then return lilac.timeout(timeout, connect_unix, path, passed, secure) end
-  return connect_unix(path, passed, secure)
+  local function try()
+    return on_behalf_of("connect_unix", 2, connect_unix, path, passed, secure)
+  end
+  return timeout and lilac.timeout(timeout, try) or try()
 end
 
 --- Listens for TCP connections that the program accepts itself. Of a name with several addresses it
@@ -240,7 +250,7 @@ end
 function net.listen(host, port, options)
   check_address("listen", host, port, 0)
   local passed = check_options("listen", 3, options, LISTEN_OPTIONS, {})
-  return listen(host, port, passed, 1)[1]
+  return on_behalf_of("listen", 3, listen, host, port, passed, 1)[1]
 end
 
 --- Listens for connections to a Unix socket, which the program accepts itself. A socket that is
@@ -255,7 +265,7 @@ end
 function net.listen_unix(path, options)
   check_path("listen_unix", path)
   local passed = check_options("listen_unix", 2, options, UNIX_LISTEN_OPTIONS, {})
-  return unplaced(unix.listen, path, passed)
+  return on_behalf_of("listen_unix", 2, unix.listen, path, passed)
 end
 
 --- Serves TCP connections: each gets a task that runs `handler(stream)`; its stream is closed after
@@ -291,7 +301,7 @@ function net.serve(host, port, handler, options)
     return workers.serve(count, host, port, handler, options)
   end
   own.shake_hands = prepare_tls("serve", 4, options, { server_side = true })
-  return server.start(listen(host, port, passed), handler, own)
+  return server.start(on_behalf_of("serve", 4, listen, host, port, passed), handler, own)
 end
 
 --- Serves connections to a Unix socket, as `serve` and `listen_unix` do.
@@ -307,7 +317,8 @@ function net.serve_unix(path, handler, options)
   check_seconds("serve_unix", 3, options, "grace")
   local own = check_server("serve_unix", 2, handler, options)
   own.shake_hands = prepare_tls("serve_unix", 3, options, { server_side = true })
-  return server.start({ unplaced(unix.listen, path, passed) }, handler, own)
+  local listener = on_behalf_of("serve_unix", 3, unix.listen, path, passed)
+  return server.start({ listener }, handler, own)
 end
 
 return net

@@ -150,7 +150,9 @@ function lilac.set_exception_handler(fn) end
 ---@param context lilac.ExceptionContext
 function lilac.call_exception_handler(context) end
 
----Prints all tasks that have not ended on stderr: what each waits for, and where. So does SIGQUIT,
+---Prints all tasks that have not ended on stderr: what each waits for, where, and its age, which is
+---never too low, and too high by an eighth at most, and by as long as its creator held the loop. A
+---task stands under the one that created it, or at the root when that has ended. So does SIGQUIT,
 ---Ctrl-\ at a terminal. (asyncio has no such function.)
 function lilac.dump() end
 

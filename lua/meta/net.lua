@@ -166,7 +166,8 @@ function Listener:close() end
 ---@field reuse_port? boolean share the port with other processes; default false
 
 ---@class lilac.ServerOptions
----@field max_connections? integer more than these wait in the backlog; default no limit
+---@field max_connections? integer more than these wait in the backlog; default no limit. One whose
+--- handler has ended counts no more, also while its last bytes are on their way
 ---@field tls? lilac.TLSContext|lilac.TLSOptions speak TLS, before the handler
 ---@field grace? number how long connections may go on after `close`, in seconds, before their
 --- handlers are cancelled; default no limit, and no time when an error leaves the server's scope

@@ -85,6 +85,13 @@ describe("lilac in another Lua host", function()
       print(coroutine.status(new), coroutine.resume(new))]])
   end)
 
+  it("leaves the host its own print", function()
+    assert.equal("true\n", run [[
+      local stock = print
+      require "lilac"
+      print(print == stock)]])
+  end)
+
   it("refuses to await outside of lilac.run", function()
     assert.matches("InvalidStateError: sleep: cannot await outside of lilac.run", run [[
       print(pcall(require("lilac").sleep, 1))]])

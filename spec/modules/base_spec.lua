@@ -2,6 +2,7 @@
 -- in spec/core/interpreter_spec.lua, require in spec/lua/loader_spec.lua.
 
 local lilac = require "lilac"
+local run = require "spec.support.child"
 local settle = require "spec.support.settle"
 
 -- Runs fn in a task that is cancelled while it waits → the task, when it has ended.
@@ -138,5 +139,52 @@ describe("lilac.pcall", function()
       error("e", 0)
     end)))
     assert.is_false((pcall(lilac.pcall)))
+  end)
+end)
+
+describe("print", function()
+  it("writes its arguments as tostring shows them, with tabs between, and a line feed", function()
+    local child = run [[
+      print()
+      print(nil, true, 1, 1.5, "a\0b", "")
+      print(setmetatable({}, { __tostring = function() return "shown" end }), 2)
+      io.write("before "); print("after"); io.write("the end\n")
+      print(setmetatable({}, { __name = "Thing" }))
+      print(("x"):rep(100000))]]
+    local start = "\nnil\ttrue\t1\t1.5\ta\0b\t\nshown\t2\nbefore after\nthe end\nThing: 0x"
+    assert.equal(start, child.stdout:sub(1, #start))
+    assert.equal(("x"):rep(100000) .. "\n", child.stdout:match "\n(x+\n)$")
+  end)
+
+  it("raises the error of a __tostring, and then writes nothing", function()
+    local child = run [[
+      local function bad(fn) return setmetatable({}, { __tostring = fn }) end
+      print(pcall(print, "lost", bad(function() return {} end)))
+      print(pcall(print, "lost", bad(function() error("oops", 0) end)))]]
+    assert.equal("false\t'__tostring' must return a string\nfalse\toops\n", child.stdout)
+  end)
+
+  it("stands in the way of a __tostring that awaits", function()
+    local slow = setmetatable({}, { __tostring = function() lilac.sleep(0) end })
+    local ok, err = pcall(print, slow)
+    assert.is_false(ok)
+    assert.equal("sleep: cannot await inside 'print', which Lua cannot suspend; await before or "
+      .. "after it", err.message)
+  end)
+
+  it("writes whole lines, whatever other threads print meanwhile", function()
+    local child = run([[
+      local lilac = require "lilac"
+      local pool <close> = lilac.ThreadPool(4)
+      pool:map(function(n)
+        for i = 1, 1000 do print(("x"):rep(i % 50), n) end
+      end, { 1, 2, 3, 4 })]], { limit = 60 })
+    local counts = {}
+    for line in child.stdout:gmatch "([^\n]*)\n" do
+      local number = line:match "^x*\t(%d)$"
+      assert.is_string(number, line)
+      counts[number] = (counts[number] or 0) + 1
+    end
+    assert.same({ ["1"] = 1000, ["2"] = 1000, ["3"] = 1000, ["4"] = 1000 }, counts)
   end)
 end)

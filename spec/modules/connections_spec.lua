@@ -75,6 +75,30 @@ describe("Connections:begin", function()
     assert.equal("hello", peer:read "a")
   end)
 
+  it("leaves no task behind that it does not know, wherever memory runs out", function()
+    local pool <close> = lilac.ThreadPool(1, { memory = 4000000 })
+    local failed, count, tasks = pool:submit(function()
+      local here = require "lilac"
+      local all = require "lilac.connections".new(function() here.Event():wait() end)
+      local streams, ballast = {}, {}
+      for i = 1, 300 do streams[i] = here.testing.stream_pair() end
+      local function load(size) ballast[#ballast + 1] = ("x"):rep(size) .. #ballast end
+      local failures = 0
+      for i, stream in ipairs(streams) do -- with a little more memory each time, and again
+        for power = 12, 3, -1 do
+          while pcall(load, 1 << power) do end
+        end
+        for _ = 1, i % 50 do ballast[#ballast] = nil end
+        if not pcall(all.begin, all, stream) then failures = failures + 1 end
+      end
+      ballast = nil
+      return failures, all:count(), #here.all_tasks() - 1
+    end):await()
+    assert.is_true(failed > 0)
+    assert.is_true(count > 0)
+    assert.equal(count, tasks)
+  end)
+
   it("checks its arguments", function()
     local all = connections.new(noop)
     refused("function expected, got no value", connections.new)

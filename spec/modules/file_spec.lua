@@ -1,5 +1,6 @@
 local lilac = require "lilac"
 local file = require "lilac.file"
+local cancelled_early = require "spec.support.cancelled_early"
 local descriptors = require "spec.support.descriptors"
 local eventually = require "spec.support.eventually"
 local folder = require "spec.support.folder"
@@ -8,6 +9,7 @@ local refused = require "spec.support.refused"
 local run = require "spec.support.child"
 local settle = require "spec.support.settle"
 local shim = require "spec.support.shim"
+local turns_during = require "spec.support.turns_during"
 local woken = require "spec.support.woken"
 
 local LILAC = os.getenv "LILAC" or "build/lilac"
@@ -58,16 +60,7 @@ describe("file.open", function()
   end)
 
   it("can be cancelled, and leaves no descriptor open", function()
-    local before = descriptors()
-    local tasks = {}
-    for i = 1, 50 do tasks[i] = lilac.create_task(file.open, "/dev/null") end
-    lilac.sleep(0)
-    for i = 1, 50 do tasks[i]:cancel() end
-    lilac.wait(tasks)
-    for i = 1, 50 do
-      if not tasks[i]:cancelled() then tasks[i]:await():close() end
-    end
-    eventually(function() return descriptors() == before end)
+    cancelled_early(file.open, "/dev/null")
   end)
 
   it("checks its arguments", function()
@@ -292,17 +285,9 @@ describe("File:lines", function()
   it("lets other tasks run", function()
     local dir <close> = folder()
     local ours <close> = file.open(dir:write("file", ("line\n"):rep(500000)))
-    local turns, over = 0, false
-    local other = lilac.create_task(function()
-      while not over do
-        turns = turns + 1
-        lilac.sleep(0)
-      end
-    end)
-    for _ in ours:lines() do end -- luacheck: ignore
-    over = true
-    other:await()
-    assert.is_true(turns >= 5)
+    assert.is_true(turns_during(function()
+      for _ in ours:lines() do end -- luacheck: ignore
+    end) >= 5)
   end)
 end)
 

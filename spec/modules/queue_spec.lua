@@ -1,14 +1,9 @@
 local lilac = require "lilac"
+local hold = require "spec.support.hold"
 local raises = require "spec.support.raises"
 local settle = require "spec.support.settle"
 
 local errors, start = lilac.errors, settle.start
-
--- Holds the loop, so that deadlines pass that the loop has not seen.
-local function hold(seconds)
-  local finish = lilac.time() + seconds
-  repeat until lilac.time() >= finish
-end
 
 -- Takes all items out.
 local function drain(queue)

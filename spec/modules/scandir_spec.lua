@@ -1,7 +1,7 @@
 local lilac = require "lilac"
 local scandir = require("lilac.scandir").scandir
+local cancelled_early = require "spec.support.cancelled_early"
 local descriptors = require "spec.support.descriptors"
-local eventually = require "spec.support.eventually"
 local folder = require "spec.support.folder"
 local raises = require "spec.support.raises"
 local run = require "spec.support.child"
@@ -88,16 +88,7 @@ describe("fs.scandir", function()
   end)
 
   it("can be cancelled when it opens, and leaves nothing open", function()
-    local before = descriptors()
-    local tasks = {}
-    for i = 1, 50 do tasks[i] = lilac.create_task(scandir, "/etc") end
-    lilac.sleep(0)
-    for i = 1, 50 do tasks[i]:cancel() end
-    lilac.wait(tasks)
-    for i = 1, 50 do
-      if not tasks[i]:cancelled() then tasks[i]:await():close() end
-    end
-    eventually(function() return descriptors() == before end)
+    cancelled_early(scandir, "/etc")
   end)
 
   it("refuses a second task, naming both, and wakes the first one when it is closed", function()

@@ -3,6 +3,7 @@ local tcp = require "lilac.tcp"
 local descriptors = require "spec.support.descriptors"
 local eventually = require "spec.support.eventually"
 local raises = require "spec.support.raises"
+local refused = require "spec.support.refused"
 local run = require "spec.support.child"
 local settle = require "spec.support.settle"
 
@@ -98,33 +99,29 @@ describe("tcp.connect", function()
   end)
 
   it("checks its arguments", function()
-    local function refused(pattern, ...)
-      local ok, err = pcall(tcp.connect, ...)
-      assert.is_false(ok)
-      assert.matches(pattern, err)
-    end
-    refused("numeric address expected, got 'localhost'", "localhost", 80)
-    refused("string expected, got nil", nil, 80)
-    refused("port must be 1 to 65535, got 0", "127.0.0.1", 0)
-    refused("port: integer expected, got string", "127.0.0.1", "x")
-    refused("unknown option 'tls'; known: nodelay", "127.0.0.1", 80, { tls = true })
-    refused("option 'nodelay': boolean expected, got number", "127.0.0.1", 80, { nodelay = 1 })
-    refused("option 'limit' must be 1 to", "127.0.0.1", 80, { limit = 0 })
-    refused("option 'keepalive': true, false, a table, or seconds from 1 to 32767 expected, got x",
+    local function fails(pattern, ...) refused(pattern, tcp.connect, ...) end
+    fails("numeric address expected, got 'localhost'", "localhost", 80)
+    fails("string expected, got nil", nil, 80)
+    fails("port must be 1 to 65535, got 0", "127.0.0.1", 0)
+    fails("port: integer expected, got string", "127.0.0.1", "x")
+    fails("unknown option 'tls'; known: nodelay", "127.0.0.1", 80, { tls = true })
+    fails("option 'nodelay': boolean expected, got number", "127.0.0.1", 80, { nodelay = 1 })
+    fails("option 'limit' must be 1 to", "127.0.0.1", 80, { limit = 0 })
+    fails("option 'keepalive': true, false, a table, or seconds from 1 to 32767 expected, got x",
       "127.0.0.1", 80, { keepalive = "x" })
     for _, seconds in ipairs { 0, -1, 0 / 0, 32768, 1 / 0 } do
       local got = "seconds from 1 to 32767 expected, got " .. tostring(seconds):gsub("-", "%%-")
-      refused(got, "127.0.0.1", 80, { keepalive = seconds })
-      refused("'idle' in " .. got, "127.0.0.1", 80, { keepalive = { idle = seconds } })
+      fails(got, "127.0.0.1", 80, { keepalive = seconds })
+      fails("'idle' in " .. got, "127.0.0.1", 80, { keepalive = { idle = seconds } })
     end
-    refused("option 'keepalive': 'interval' in seconds from 1 to 32767 expected, got x",
+    fails("option 'keepalive': 'interval' in seconds from 1 to 32767 expected, got x",
       "127.0.0.1", 80, { keepalive = { interval = "x" } })
-    refused("option 'keepalive': 'count' from 1 to 127 expected, got 128", "127.0.0.1", 80,
+    fails("option 'keepalive': 'count' from 1 to 127 expected, got 128", "127.0.0.1", 80,
       { keepalive = { count = 128 } })
-    refused("option 'keepalive': 'idle', 'interval' and 'count' expected in the table, got 'cnt'",
+    fails("option 'keepalive': 'idle', 'interval' and 'count' expected in the table, got 'cnt'",
       "127.0.0.1", 80, { keepalive = { cnt = 1 } })
-    refused("expected in the table, got '1'", "127.0.0.1", 80, { keepalive = { 60 } })
-    refused("option 'local_addr': numeric address", "127.0.0.1", 80, { local_addr = "here" })
+    fails("expected in the table, got '1'", "127.0.0.1", 80, { keepalive = { 60 } })
+    fails("option 'local_addr': numeric address", "127.0.0.1", 80, { local_addr = "here" })
   end)
 end)
 

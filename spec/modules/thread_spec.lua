@@ -597,6 +597,51 @@ describe("a panic", function()
   end)
 end)
 
+describe("a thread that cannot be opened", function()
+  it("raises what the system says, and the next one is tried anew", function()
+    local child = run([[
+      local lilac = require "lilac"
+      local pool = lilac.ThreadPool(1)
+      local files = {}
+      for file in function() return (io.open "/dev/null") end do files[#files + 1] = file end
+      local function try(fn, ...)
+        local ok, err = pcall(fn, ...)
+        print(ok, err, not ok and err.code, not ok and err.syscall)
+      end
+      try(lilac.to_thread, math.sqrt, 4)
+      local task = pool:submit(math.sqrt, 9)
+      try(task.await, task)
+      for _, file in ipairs(files) do file:close() end
+      try(lilac.to_thread, math.sqrt, 16)]], { env = "ulimit -n 40;", limit = 30 })
+    local told = "false\tOSError: %s: no thread could be started: too many open files (EMFILE)"
+      .. "\tEMFILE\t%s\n"
+    assert.equal("", child.stderr)
+    assert.equal(told:format("to_thread", "to_thread") .. told:format("submit", "submit")
+      .. "true\t4.0\tfalse\tfalse\n", child.stdout)
+  end)
+
+  it("is no hindrance to the jobs of the others, nor to a cancellation", function()
+    local child = run([[
+      local lilac = require "lilac"
+      local pool <close> = lilac.ThreadPool(8)
+      print(pool:submit(function() return "one works" end):await())
+      local files = {}
+      for file in function() return (io.open "/dev/null") end do files[#files + 1] = file end
+      local ended = 0
+      for i = 1, 50 do
+        local task = lilac.create_task(lilac.to_thread, math.sqrt, 4)
+        lilac.sleep(0)
+        if i % 2 == 0 then task:cancel() end
+        if not pcall(task.await, task) then ended = ended + 1 end
+      end
+      print(ended)
+      print(pool:submit(function() return "still works" end):await())]],
+      { env = "ulimit -n 40;", limit = 30 })
+    assert.equal("", child.stderr)
+    assert.equal("one works\n50\nstill works\n", child.stdout)
+  end)
+end)
+
 describe("a thread out of memory", function()
   it("gives an error, and goes on", function()
     local pool <close> = lilac.ThreadPool(1, { memory = 4000000 })

@@ -1,14 +1,10 @@
 local lilac = require "lilac"
+local hold = require "spec.support.hold"
 local on_close = require "spec.support.on_close"
 local outcome = require "spec.support.outcome"
 local raises = require "spec.support.raises"
 local settle = require "spec.support.settle"
 local errors, start = lilac.errors, settle.start
-
--- Computes, without awaiting, until the loop's clock says `when`.
-local function busy_until(when)
-  while lilac.time() < when do end
-end
 
 -- Fills the ready queue, so that what is put into it next has its turn after a look at the clock.
 local function crowd()
@@ -331,7 +327,7 @@ describe("timeouts in one another", function()
       pcall(function()
         local b <close> = lilac.timeout(0.0011)
         inner = b
-        lilac.create_task(busy_until, lilac.time() + 0.005)
+        lilac.create_task(hold, 0.005)
         lilac.sleep(60)
       end)
       error "not reached"
@@ -402,11 +398,11 @@ describe("a timeout and somebody else's cancellation", function()
         local expiry = t:when()
         lilac.create_task(function()
           if first == "timeout" then
-            lilac.create_task(busy_until, expiry + 0.005)
+            lilac.create_task(hold, expiry + 0.005 - lilac.time())
             lilac.sleep_until(expiry - 1e-6) -- both are over in one look at the clock
           end
           task:cancel()
-          busy_until(expiry + 0.005)
+          hold(expiry + 0.005 - lilac.time())
         end)
         lilac.sleep(60)
       end)
@@ -458,7 +454,7 @@ describe("a timeout and somebody else's cancellation", function()
       return result
     end)
     lilac.call_soon(function()
-      busy_until(lilac.time() + 0.025)
+      hold(0.025)
       crowd()
       future:set_result "result"
     end)
@@ -600,7 +596,7 @@ describe("move_on_after", function()
 
   it("returns false for a function that computed too long and then awaited", function()
     local finished = lilac.move_on_after(0.001, function()
-      busy_until(lilac.time() + 0.002)
+      hold(0.002)
       lilac.sleep(60)
     end)
     assert.is_false(finished)
@@ -608,7 +604,7 @@ describe("move_on_after", function()
 
   it("gives the results of a function that ended though the time was over", function()
     local finished, result = lilac.move_on_after(0.001, function()
-      busy_until(lilac.time() + 0.002)
+      hold(0.002)
       return "result"
     end)
     assert.is_true(finished)
@@ -857,7 +853,7 @@ describe("wait_for", function()
     local future = lilac.Future()
     local caller = lilac.create_task(lilac.wait_for, future, 0.02)
     lilac.call_soon(function()
-      busy_until(lilac.time() + 0.025)
+      hold(0.025)
       crowd()
       future:set_result "result"
     end)

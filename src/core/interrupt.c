@@ -9,7 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "report.h"
+#include "dump.h"
 #include "scope.h"
 
 #ifndef sigev_notify_thread_id
@@ -252,7 +252,7 @@ static void on_dump_signal(int signo) {
 void interrupt_dump(struct runtime *runtime, lua_State *L) {
     runtime->interrupt.dump = 0;
     if (runtime->interrupt.watches == 0) set_ticking(&runtime->interrupt, false);
-    report_dump(L);
+    dump_print(L);
 }
 
 void interrupt_take_signal(struct runtime *runtime) {

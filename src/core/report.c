@@ -40,53 +40,10 @@ void task_text(const struct task *task, char *text, size_t size) {
     lua_pop(L, 1);
 }
 
-/* Pushes " at crawl.lua:10" for the innermost Lua function of the user's in a task that is parked
- * or runs; "" where there is none. */
-static const char *push_place(lua_State *L, struct task *task) {
-    char text[PLACE_TEXT] = "";
-    lua_State *co = task->parked_on ? task->parked_in : NULL;
-    if (task == task->runtime->current) co = task->runtime->running;
-    if (co) place_text(place_of(co, 0), " at ", text, sizeof text);
-    return lua_pushstring(L, text);
-}
-
 static const char *created_at(lua_State *L, const struct task *task) {
     char text[PLACE_TEXT];
     place_text(task->created, " created at ", text, sizeof text);
     return lua_pushstring(L, text);
-}
-
-static void add_task(lua_State *L, luaL_Buffer *buffer, struct task *task) {
-    char name[TASK_TEXT], what[120] = "";
-    task_text(task, name, sizeof name);
-    const char *state = task->runtime->current == task ? "running" : "ready";
-    if (task->parked_on) {
-        state = task->op->name;
-        if (task->op->describe) task->op->describe(task->parked_on, what, sizeof what);
-    }
-    const char *place = push_place(L, task), *created = created_at(L, task);
-    lua_pushfstring(L, "\n  %s%s: %s%s%s%s%s%s", name, task == task->runtime->main ? " (main)" : "",
-                    state, *what ? " (" : "", what, *what ? ")" : "", place, created);
-    lua_replace(L, -3);
-    lua_pop(L, 1);
-    luaL_addvalue(buffer);
-}
-
-void report_push_tasks(lua_State *L) {
-    struct runtime *runtime = runtime_of(L);
-    luaL_Buffer buffer;
-    luaL_buffinit(L, &buffer);
-    for (struct task *task = task_next(runtime, NULL); task; task = task_next(runtime, task))
-        add_task(L, &buffer, task);
-    luaL_pushresult(&buffer);
-}
-
-void report_dump(lua_State *L) {
-    report_push_tasks(L);
-    unsigned count = runtime_of(L)->live;
-    fprintf(stderr, "lilac: %u task%s:%s\n", count, count == 1 ? "" : "s", lua_tostring(L, -1));
-    fflush(stderr);
-    lua_pop(L, 1);
 }
 
 void report_push_stack(lua_State *L, struct task *task) {

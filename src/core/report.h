@@ -1,6 +1,5 @@
 /*
- * What people read: tracebacks that go on through awaiting tasks, errors that nobody took, the list
- * of tasks.
+ * What people read: tracebacks that go on through awaiting tasks, errors that nobody took.
  */
 #ifndef LILAC_REPORT_H
 #define LILAC_REPORT_H
@@ -38,11 +37,5 @@ void report_push_traceback(lua_State *L, int index);
 
 /* Pushes the stack of a live task, the way it will go on. */
 void report_push_stack(lua_State *L, struct task *task);
-
-/* Pushes the list of all live tasks: names, states, what they wait for and where. */
-void report_push_tasks(lua_State *L);
-
-/* Prints that list on stderr. */
-void report_dump(lua_State *L);
 
 #endif

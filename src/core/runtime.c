@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "crew.h"
+#include "dump.h"
 #include "handle.h"
 #include "interrupt.h"
 #include "late.h"
@@ -130,6 +131,12 @@ static void open_loop(lua_State *L, struct runtime *runtime) {
     runtime->open = true;
 }
 
+static uint64_t coarse_now_ns(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
 struct runtime *runtime_open(lua_State *L, const struct runtime_options *options) {
     luaL_requiref(L, "lilac.errors", luaopen_lilac_errors, 0); /* for what fails here */
     lua_pop(L, 1);
@@ -160,6 +167,7 @@ struct runtime *runtime_open(lua_State *L, const struct runtime_options *options
     runtime->report_deadline.kind = DEADLINE_REPORT;
     runtime->exception_handler_ref = LUA_NOREF;
     open_loop(L, runtime);
+    ages_look(&runtime->ages, 0, coarse_now_ns());
     runtime->tasks_ref = new_table_ref(L, NULL);
     runtime->scopes_ref = new_table_ref(L, NULL);
     runtime->names_ref = new_table_ref(L, "k");
@@ -177,12 +185,6 @@ struct runtime *runtime_open(lua_State *L, const struct runtime_options *options
 }
 
 /* ---- the loop -------------------------------------------------------------------------------- */
-
-static uint64_t coarse_now_ns(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
 
 /* The next of those that are ready; with --shuffle one of the first few, so that tests meet other
  * orders. */
@@ -205,6 +207,7 @@ static void run_queue(struct runtime *runtime, struct waitq *queue) {
         if (waitq_empty(queue)) return;
         if (resumes % RESUMES_PER_LOOK == 0) {
             uint64_t now_ns = coarse_now_ns();
+            ages_look(&runtime->ages, runtime->last_id, now_ns);
             if (resumes == 0)
                 began_ns = now_ns;
             else if (now_ns - began_ns >= POLL_NS)
@@ -324,7 +327,7 @@ static bool turn(struct runtime *runtime) {
 /* ---- main and shutdown ----------------------------------------------------------------------- */
 
 static void push_deadlock(lua_State *L) {
-    report_push_tasks(L);
+    dump_push_tasks(L, false);
     lua_pushfstring(L, "nothing is ready, and no timer or I/O is left to wait for; parked are:%s",
                     lua_tostring(L, -1));
     lua_remove(L, -2);
@@ -470,6 +473,7 @@ static int deadlock_status(lua_State *L) {
 /* Runs the function and its arguments as main until it ends, os.exit is called, or it is stuck for
  * good; leaves its object. */
 static void turn_until_over(struct runtime *runtime, lua_State *L, int nargs) {
+    ages_look(&runtime->ages, runtime->last_id, coarse_now_ns());
     runtime->main = task_create(L, nargs);
     while (!is_over(runtime))
         if (!turn(runtime)) raise_deadlock(runtime);

@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 #include <time.h>
 
+#include "ages.h"
 #include "mailbox.h"
 #include "sched.h"
 #include "slots.h"
@@ -23,6 +24,7 @@ struct runtime_options {
     uint64_t shuffle_seed;
     bool stress;    /* a full GC before every resume */
     bool is_thread; /* of another runtime, which has the signals */
+    bool is_guest;  /* in the Lua state of another host */
 };
 
 /* One lua_resume of a user coroutine that is going on: the Lua states that are active inside the
@@ -70,6 +72,7 @@ struct runtime {
     struct list crews;
     struct crew *lanes[LANES]; /* see work.c; NULL: not needed yet */
     struct clock clock;
+    struct ages ages;
     struct runtime_options options;
 
     struct waitq ready;    /* own waits of tasks, and callbacks (no task) */

@@ -95,6 +95,7 @@ struct task *task_create(lua_State *L, int count) {
     lua_rawgeti(L, LUA_REGISTRYINDEX, runtime->task_meta_ref);
     lua_setmetatable(L, -2);
     struct task *creator = runtime->current ? runtime->current : &runtime->root;
+    task->creator = creator->id % CREATOR_IDS;
     if (creator->has_context) context_copy(L, creator, task);
     lua_State *co = pool_next(runtime, count + TRAMPOLINE_SIZE);
     if (co) {

@@ -49,6 +49,10 @@ struct cancel_request {
     bool own;        /* the task asked for it itself */
 };
 
+/* What the flags of a task leave of their word is for its creator. */
+#define CREATOR_BITS 23
+#define CREATOR_IDS  (1u << CREATOR_BITS)
+
 struct task {
     struct future future;
     struct runtime *runtime;
@@ -83,6 +87,7 @@ struct task {
     bool leaving : 1;  /* called os.exit, and is unwound already */
     bool stopped : 1;  /* computed in the way of a main that is to stop, and was told */
     bool rethrown : 1; /* raised the error of an awaited future: that traceback goes on here */
+    uint32_t creator : CREATOR_BITS; /* the last bits of its id; 0: a callback, or unknown */
 };
 
 /* ---- futures --------------------------------------------------------------------------------- */

@@ -1,8 +1,10 @@
 /*
  * What takes the place of stock functions, and behaves like them but for one thing each: `pcall`
  * and `xpcall` let the running task's own cancellation pass; `require` may await; `os.exit` shuts
- * down in order. Where there is no task they are the stock functions.
+ * down in order; `print` writes a line at once. Where there is no task they are the stock
+ * functions.
  */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "../core/interrupt.h"
@@ -216,6 +218,24 @@ static int base_exit(lua_State *L) {
     return task_raise_cancellation(L, task, 0);
 }
 
+/* ---- print ----------------------------------------------------------------------------------- */
+
+/* print(…): threads that print at the same time do not get into one another's lines. */
+static int base_print(lua_State *L) {
+    int count = lua_gettop(L);
+    luaL_Buffer line;
+    luaL_buffinit(L, &line);
+    for (int i = 1; i <= count; i++) {
+        if (i > 1) luaL_addchar(&line, '\t');
+        luaL_tolstring(L, i, NULL);
+        luaL_addvalue(&line);
+    }
+    luaL_addchar(&line, '\n');
+    fwrite(luaL_buffaddr(&line), 1, luaL_bufflen(&line), stdout);
+    fflush(stdout);
+    return 0;
+}
+
 /* Names C functions that may be awaited across, so that the error which names an obstacle passes
  * over them. */
 static void set_transparent(lua_State *L, int table, const char *const *names) {
@@ -241,6 +261,10 @@ int luaopen_lilac_base(lua_State *L) {
     lua_setfield(L, -2, "pcall");
     lua_pushcfunction(L, base_xpcall);
     lua_setfield(L, -2, "xpcall");
+    if (!runtime_of(L)->options.is_guest) { /* a host may have a `print` of its own */
+        lua_pushcfunction(L, base_print);
+        lua_setfield(L, -2, "print");
+    }
     lua_getglobal(L, "package");
     lua_pushnil(L);
     lua_pushcclosure(L, base_require, 2);

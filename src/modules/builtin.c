@@ -120,7 +120,7 @@ void lilac_open_modules(lua_State *L) {
 
 /* lilac as a module of another Lua host: the same, without the interpreter around it. */
 int luaopen_lilac(lua_State *L) {
-    static const struct runtime_options options = {.grace_s = 10};
+    static const struct runtime_options options = {.grace_s = 10, .is_guest = true};
     runtime_open(L, &options);
     lilac_open_modules(L);
     lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);

@@ -20,7 +20,8 @@ struct connections {
     const struct object_type *type; /* first */
     struct list members;            /* those that have not ended */
     lua_Integer count, admitted, most;
-    struct slots slots; /* of the streams in the table STREAMS */
+    struct slots slots;      /* of the streams in the table STREAMS */
+    struct connection *next; /* what the next one takes, when its beginning has failed */
     struct waitq door, end;
 };
 
@@ -85,50 +86,57 @@ static void on_ended(struct watch *watch, struct future *future) {
 
 /* ---- the beginning --------------------------------------------------------------------------- */
 
-/* [connections, stream, name or nil, task]. As the stream has it, "connection from 127.0.0.1:80".
- */
-static void set_name(lua_State *L, const struct stream *stream) {
+/* [connections, stream, name or nil]: the name, or what the stream calls its peer, "connection from
+ * 127.0.0.1:80", goes to 3. */
+static void find_name(lua_State *L, const struct stream *stream) {
     char name[NAME_SIZE] = "connection from ";
     int prefix = (int)sizeof "connection from " - 1;
-    if (lua_isnil(L, 3)) {
-        stream->ops->subject(stream, name + prefix, sizeof name - (size_t)prefix);
-        lua_pushstring(L, name);
-        lua_replace(L, 3);
-    }
-    lua_pushvalue(L, 3);
-    task_set_name(L, 4);
+    if (!lua_isnil(L, 3)) return;
+    stream->ops->subject(stream, name + prefix, sizeof name - (size_t)prefix);
+    lua_pushstring(L, name);
+    lua_replace(L, 3);
 }
 
-/* Keeps the stream at 2 until the task at 4 has ended, and the connections at 1 as long as there
- * are some. */
-static void connection_keep(lua_State *L, struct connections *all, struct connection *connection) {
+/* The block and the slot of the next one. */
+static struct connection *reserve(lua_State *L, struct connections *all) {
+    if (all->next) return all->next;
+    struct connection *next = slots_reserve(&all->slots) ? malloc(sizeof *next) : NULL;
+    if (!next) luaL_error(L, "begin: not enough memory");
+    *next = (struct connection){
+        .watch = {.ended = on_ended}, .all = all, .slot = slots_take(&all->slots)};
+    return all->next = next;
+}
+
+/* Keeps the stream at 2 until its task has ended, and the connections at 1 as long as there are
+ * some. */
+static void keep(lua_State *L, struct connections *all, uint32_t slot) {
     lua_getiuservalue(L, 1, STREAMS);
     lua_pushvalue(L, 2);
-    lua_rawseti(L, -2, connection->slot);
-    list_append(&all->members, &connection->link);
-    future_watch(lua_touserdata(L, 4), &connection->watch);
-    if (all->count++ > 0) return;
+    lua_rawseti(L, -2, slot);
+    lua_pop(L, 1);
+    if (all->count > 0) return;
     lua_pushvalue(L, 1);
     lua_rawsetp(L, LUA_REGISTRYINDEX, all);
 }
 
 /* c:begin(stream [, name]) → the task of the connection, with that name. With a `most`, after
- * c:admit(). */
+ * c:admit(). What may fail for want of memory comes before the task, which would be nobody's. */
 static int connections_begin(lua_State *L) {
     struct connections *all = connections_check(L);
     struct stream *stream = lilac_handle_check(L, 2, &stream_type, "begin");
     luaL_optstring(L, 3, NULL);
     lua_settop(L, 3);
+    find_name(L, stream);
+    struct connection *connection = reserve(L, all);
+    keep(L, all, connection->slot);
     lua_getiuservalue(L, 1, HANDLER);
     lua_pushvalue(L, 2);
-    task_create(L, 1);
-    set_name(L, stream);
-    struct connection *connection = slots_reserve(&all->slots) ? malloc(sizeof *connection) : NULL;
-    if (!connection) return luaL_error(L, "begin: not enough memory");
-    *connection = (struct connection){
-        .watch = {.ended = on_ended}, .all = all, .slot = slots_take(&all->slots)};
-    connection_keep(L, all, connection);
-    lua_settop(L, 4);
+    future_watch(&task_create(L, 1)->future, &connection->watch);
+    list_append(&all->members, &connection->link);
+    all->count++;
+    all->next = NULL;
+    lua_pushvalue(L, 3);
+    task_set_name(L, 4);
     return 1;
 }
 
@@ -216,7 +224,9 @@ static int connections_gc(lua_State *L) {
         future_unwatch(&connection->watch);
         free(connection);
     }
+    free(all->next);
     free(all->slots.free);
+    all->next = NULL;
     all->slots = (struct slots){0};
     all->count = all->admitted = 0;
     return 0;

@@ -29,6 +29,7 @@ struct far {
     lua_State *L;
     struct runtime *runtime;
     bool broken;
+    int failure; /* why it could not be opened, a libuv code; 0: it is open */
 };
 
 struct far_setup *far_setup_new(lua_State *L, size_t memory) {
@@ -42,6 +43,7 @@ struct far_setup *far_setup_new(lua_State *L, size_t memory) {
     if (setup) {
         setup->options = runtime_of(L)->options;
         setup->options.is_thread = true;
+        setup->options.is_guest = false;
         setup->memory = memory;
         setup->path_size = path_size + 1;
         memcpy(setup->paths, path, path_size + 1);
@@ -173,7 +175,8 @@ bool far_run(struct job *base, void *context) {
     struct far_job *job = container_of(base, struct far_job, job);
     struct far *far = context;
     job->ending = ENDED_BROKEN;
-    if (!far) return false;
+    if (far) job->failure = far->failure;
+    if (!far || far->failure != 0) return false;
     lua_State *L = far->L;
     lua_settop(L, 0);
     lua_pushcfunction(L, run_protected);
@@ -219,6 +222,7 @@ static void on_stop(struct letter *letter) {
 static void poke(struct job *base, void *context) {
     struct far_job *job = container_of(base, struct far_job, job);
     struct far *far = context;
+    if (far->failure != 0) return;
     job->runtime = far->runtime;
     letter_init(&job->stop, on_stop);
     mailbox_post(far->runtime->mailbox, &job->stop);
@@ -274,6 +278,15 @@ static void far_close(void *context) {
     place_free_names();
 }
 
+/* [error, far]: keeps what the system has said, such as that there are too many open files. */
+static int keep_failure(lua_State *L) {
+    struct far *far = lua_touserdata(L, 2);
+    if (!error_test(L, 1)) return 0;
+    error_push_field(L, 1, "errno");
+    if (lua_isinteger(L, -1)) far->failure = -(int)lua_tointeger(L, -1);
+    return 0;
+}
+
 static void *far_open(void *setup) {
     struct far *far = calloc(1, sizeof *far);
     if (!far) return NULL;
@@ -287,8 +300,12 @@ static void *far_open(void *setup) {
     lua_pushlightuserdata(far->L, far);
     if (lua_pcall(far->L, 2, 0, 0) == LUA_OK) return far;
     far->broken = true;
-    far_close(far);
-    return NULL;
+    far->failure = UV_ENOMEM;
+    lua_pushcfunction(far->L, keep_failure);
+    lua_insert(far->L, 1);
+    lua_pushlightuserdata(far->L, far);
+    lua_pcall(far->L, 2, 0, 0);
+    return far;
 }
 
 const struct crew_type far_crew = {.name = "thread", .open = far_open, .close = far_close};

@@ -15,7 +15,7 @@ enum ending {
     ENDED_RAISED,    /* outcome: the error, its traceback */
     ENDED_CANCELLED, /* the same; the error is the cancellation */
     ENDED_EXITED,    /* it called os.exit */
-    ENDED_BROKEN     /* the thread could not do it: it is out of memory */
+    ENDED_BROKEN     /* the thread could not do it: see failure, else it is out of memory */
 };
 
 struct far_job {
@@ -25,6 +25,7 @@ struct far_job {
     struct parcel *outcome;
     enum ending ending;
     int exit_code;
+    int failure;      /* of the thread to open its Lua state and loop, a libuv code; 0: none */
     unsigned untaken; /* errors that its tasks left and nobody took */
 
     /* To stop it, see far_stop. */
@@ -35,6 +36,7 @@ struct far_job {
     bool stopped;
 
     /* The near end's. */
+    const char *op; /* what has sent it: "to_thread" */
     struct pool *pool;
     struct list in_pool;
     lilac_wait *wait;     /* the task that waits for it; NULL: it has not begun to, or gave up */

@@ -1,13 +1,12 @@
 /*
  * Seeing what happens: lilac.dump, which SIGQUIT (Ctrl-\) prints as well.
  */
-#include "../core/report.h"
-#include "../core/runtime.h"
+#include "../core/dump.h"
 #include "builtin.h"
 
-/* dump(): prints all tasks on stderr: names, what they wait for and where. */
+/* dump(): prints the tree of tasks on stderr: names, ages, what they wait for and where. */
 static int lilac_dump(lua_State *L) {
-    report_dump(L);
+    dump_print(L);
     return 0;
 }
 

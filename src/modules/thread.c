@@ -211,6 +211,7 @@ static struct far_job *job_send(lua_State *L, struct pool *pool, const char *op,
         job->job.type = &far_type;
         job->call = call;
         job->variables = variables;
+        job->op = op;
         job->pool = pool;
         job->watch.ended = on_unbegun;
         status = crew_submit(pool->crew, &job->job);
@@ -274,14 +275,16 @@ static int job_done(lua_State *L, lilac_wait *wait) {
     if (!job) return task_raise_cancellation(L, task, 0); /* abandoned */
     lua_pop(L, 1);
     enum ending ending = job->ending;
-    int exit_code = job->exit_code;
+    int exit_code = job->exit_code, failure = job->failure;
+    const char *op = job->op;
     task->runtime->untaken += job->untaken;
     if (!job->outcome || (is_cancelled && ending != ENDED_RAISED)) {
         finish(job);
         if (is_cancelled) return task_raise_cancellation(L, task, 0);
         if (ending == ENDED_RETURNED) return 0;
         if (ending == ENDED_EXITED) return exit_with(L, exit_code);
-        return luaL_error(L, "not enough memory in the thread");
+        if (failure != 0) return lilac_raise(L, failure, "%s: no thread could be started", op);
+        return luaL_error(L, "%s: not enough memory in the thread", op);
     }
     int count = take_outcome(L, job);
     if (ending == ENDED_RETURNED) return count;
