@@ -660,18 +660,27 @@ describe("a thread out of memory", function()
   end)
 
   it("is no end of the program, wherever it happens", function()
-    for kilobytes = 20, 400, 20 do
-      local pool <close> = lilac.ThreadPool(1, { memory = kilobytes * 1024 })
-      for _ = 1, 3 do
-        local task = pool:submit(function(n)
-          local list = {}
-          for i = 1, n do list[i] = lilac.create_task(lilac.sleep, 0) end
-          lilac.gather(list)
-          return #list
-        end, 1000)
-        local ok, err = pcall(task.await, task)
-        assert.is_true(ok or tostring(err):find "not enough memory" ~= nil, tostring(err))
+    local child = run [[
+      local lilac = require "lilac"
+      for kilobytes = 20, 400, 20 do
+        local pool <close> = lilac.ThreadPool(1, { memory = kilobytes * 1024 })
+        for _ = 1, 3 do
+          local task = pool:submit(function(n)
+            local list = {}
+            for i = 1, n do list[i] = lilac.create_task(lilac.sleep, 0) end
+            lilac.gather(list)
+            return #list
+          end, 1000)
+          local ok, err = pcall(task.await, task)
+          assert(ok or tostring(err):find "not enough memory", tostring(err))
+        end
       end
+      print "over"]]
+    assert.equal("over\n", child.stdout, child.stderr)
+    -- Tasks that found no memory to begin, and that nobody awaited, are told of.
+    for line in child.stderr:gmatch "[^\n]+" do
+      assert.matches("nobody took its error: not enough memory$", line)
     end
+    assert.is_true(child.status <= 1)
   end)
 end)

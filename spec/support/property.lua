@@ -215,7 +215,7 @@ end
 local function spawn(draw, depth, name)
   if depth == 0 or world.spawned > 40 then return nil end
   world.spawned = world.spawned + 1
-  local child = { name = name .. "." .. draw(1000), seed = draw(1000000) }
+  local child = { name = name .. "." .. world.spawned, seed = draw(1000000) }
   local function run()
     child.began = true
     local _ <close> = guard(draw(3) - 1 > 0 and 1 or nil)
