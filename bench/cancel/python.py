@@ -1,4 +1,5 @@
 import asyncio
+import gc
 import sys
 import time
 
@@ -12,6 +13,7 @@ async def work(seconds):
 async def main():
     tasks = [asyncio.create_task(work(3600)) for _ in range(count)]
     await asyncio.sleep(0)
+    gc.collect()
     start = time.process_time()
     for task in tasks:
         task.cancel()

@@ -62,7 +62,6 @@ static void free_tables(struct runtime *runtime) {
     free(runtime->slots.free);
     free(runtime->scope_slots.free);
     free(runtime->coroutines);
-    stage_free(runtime);
 }
 
 static atomic_bool left_behind;

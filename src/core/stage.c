@@ -1,12 +1,11 @@
 #include "stage.h"
 
-#include <stdlib.h>
-
 #include "runtime.h"
 
 #define FIRST_ROOM 64   /* for so many values, … */
 #define ROOM       1024 /* … when it is the first; a task with more has a stage of its own */
 
+/* A userdata, with L as its uservalue. */
 struct stage {
     struct list link;
     lua_State *L;
@@ -29,23 +28,20 @@ static bool has_room(const struct stage *stage, int count) {
 static struct stage *open_stage(lua_State *L, struct runtime *runtime, int count) {
     int room = list_empty(&runtime->stages) ? FIRST_ROOM : ROOM;
     if (room < count) room = count;
-    lua_State *place = lua_newthread(L);
-    if (!lua_checkstack(place, room + 1)) luaL_error(L, "create_task: not enough memory");
-    int ref = luaL_ref(L, LUA_REGISTRYINDEX);
-    struct stage *stage = malloc(sizeof *stage);
-    if (!stage) {
-        luaL_unref(L, LUA_REGISTRYINDEX, ref);
-        luaL_error(L, "create_task: not enough memory");
-    }
-    *stage = (struct stage){.L = place, .ref = ref, .room = room};
+    struct stage *stage = lua_newuserdatauv(L, sizeof *stage, 1);
+    *stage = (struct stage){.L = lua_newthread(L), .room = room};
+    if (!lua_checkstack(stage->L, room + 1)) luaL_error(L, "create_task: not enough memory");
+    lua_setiuservalue(L, -2, 1);
+    stage->ref = luaL_ref(L, LUA_REGISTRYINDEX);
     list_append(&runtime->stages, &stage->link);
     return stage;
 }
 
+/* Its stack is freed at once, and not by some collection. */
 static void close_stage(struct runtime *runtime, struct stage *stage) {
-    luaL_unref(runtime->L, LUA_REGISTRYINDEX, stage->ref);
+    lua_resetthread(stage->L);
     list_unlink(&stage->link);
-    free(stage);
+    luaL_unref(runtime->L, LUA_REGISTRYINDEX, stage->ref);
 }
 
 void stage_put(lua_State *L, struct task *task, int count) {
@@ -95,10 +91,4 @@ void stage_leave(struct task *task) {
         lua_settop(stage->L, 0);
     else
         close_stage(task->runtime, stage);
-}
-
-void stage_free(struct runtime *runtime) {
-    struct list *link;
-    while ((link = list_shift(&runtime->stages)))
-        free(container_of(link, struct stage, link));
 }

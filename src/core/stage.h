@@ -27,7 +27,4 @@ static inline bool stage_has(const struct task *task) {
     return !task->started && task->staged > 0;
 }
 
-/* Frees the list. The coroutines are Lua's. */
-void stage_free(struct runtime *runtime);
-
 #endif
