@@ -36,7 +36,7 @@ end
 local function sleepers(name, count, peer_count)
   return {
     name = "sleepers-" .. name, folder = "sleepers",
-    title = name .. " tasks sleep 0 to 2 s, all alive at once",
+    title = name .. " tasks sleep 0 to 2 s, created at once",
     count = count, peer_count = peer_count,
     metrics = {
       cpu("task", "limit", 1.3),

@@ -1,4 +1,4 @@
--- Tasks that sleep 0 to 2 s, all alive at once: CPU and peak memory per task, creation included.
+-- Tasks that sleep 0 to 2 s, created at once: CPU and peak memory per task, creation included.
 local lilac = require "lilac"
 
 local count = tonumber(arg[1])

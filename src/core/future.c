@@ -94,6 +94,7 @@ void future_push_error(lua_State *L, int index) {
     index = lua_absindex(L, index);
     future_mark_taken(L, future);
     if (lua_getiuservalue(L, index, 1) != LUA_TNIL || future->state != FUTURE_CANCELLED) return;
+    lua_pop(L, 1);
     /* Cancelled in plain C, where no object could be made. */
     static const struct cancel_origin origin = {.by = "future:cancel()"};
     error_new_cancelled(L, future, NULL, &origin);

@@ -98,7 +98,6 @@ static void stop_callback(lua_State *L, struct runtime *runtime) {
         origin.by = signal_name(runtime->interrupt.signal);
         interrupt_take_signal(runtime);
     }
-    lua_pushnil(L);
     error_new_cancelled(L, runtime, NULL, &origin);
     lua_error(L);
 }

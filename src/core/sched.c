@@ -331,11 +331,11 @@ bool task_take_cancellation(lua_State *L, struct task *task) {
         return true;
     }
     if (request) {
-        if (request->message_ref == LUA_NOREF)
-            lua_pushnil(L);
-        else
-            lua_rawgeti(L, LUA_REGISTRYINDEX, request->message_ref);
         error_new_cancelled(L, task, NULL, &request->origin)->task_id = task->id;
+        if (request->message_ref != LUA_NOREF) {
+            lua_rawgeti(L, LUA_REGISTRYINDEX, request->message_ref);
+            error_set_field(L, -2, "message");
+        }
         task_drop_request(task);
         return true;
     }
@@ -343,7 +343,6 @@ bool task_take_cancellation(lua_State *L, struct task *task) {
     if (!scope) return false;
     scope->delivered = true;
     task->pending--;
-    lua_pushnil(L);
     struct error *error = error_new_cancelled(L, task, scope, &scope->origin);
     error->task_id = task->id;
     scope->error = error;

@@ -209,7 +209,6 @@ static int base_exit(lua_State *L) {
     runtime->exiting = true;
     struct cancel_origin origin = cancel_origin_here(L, "os.exit()", 0);
     if (!task) { /* a callback */
-        lua_pushnil(L);
         error_new_cancelled(L, runtime, NULL, &origin);
         return lua_error(L);
     }

@@ -166,6 +166,10 @@ static int m_cancel(lua_State *L) {
                         lua_isnil(L, 2) ? LUA_NOREF : luaL_ref(L, LUA_REGISTRYINDEX));
         } else {
             error_new_cancelled(L, future, NULL, &origin);
+            if (!lua_isnil(L, 2)) {
+                lua_pushvalue(L, 2);
+                error_set_field(L, -2, "message");
+            }
             future_end(L, 1, FUTURE_CANCELLED, 1);
         }
     }
