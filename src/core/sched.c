@@ -464,9 +464,11 @@ static void end_bare(struct task *task) {
 /* Ends a task that was cancelled before it began: its body never runs. */
 static void end_unbegun(struct task *task) {
     lua_State *L = task->runtime->L;
+    waitq_append(&task->runtime->ready, &task->own); /* where it is found if there is no memory */
     task_push(L, task);
-    if (stage_has(task)) stage_leave(task);
     task_take_cancellation(L, task);
+    waitq_unlink(&task->own);
+    if (stage_has(task)) stage_leave(task);
     task_end(L, task, end_state(L, task, true), 1);
 }
 
