@@ -415,9 +415,9 @@ static bool blame_open_scope(lua_State *L, struct task *task, const struct error
     return true;
 }
 
-/* How a task ends that returned, or whose error is on top of the stack. A cancellation that
- * came with the result of its last await comes too late, as the result would be lost; one that the
- * task asked for itself and then returned, counts, as in asyncio. */
+/* How a task ends that returned, or whose error is on top of the stack. A cancellation that came
+ * with the result of its last await comes too late, as the result would be lost; one that the task
+ * asked for itself and then returned, counts, as in asyncio. */
 static enum future_state end_state(lua_State *L, struct task *task, bool failed) {
     if (!failed) return task->request && task->request->own ? FUTURE_CANCELLED : FUTURE_DONE;
     const struct error *error = error_test(L, -1);

@@ -45,8 +45,12 @@ static void close_stage(struct runtime *runtime, struct stage *stage) {
 }
 
 void stage_put(lua_State *L, struct task *task, int count) {
-    struct stage *stage = newest(task->runtime);
-    if (!stage || !has_room(stage, count + 2)) stage = open_stage(L, task->runtime, count + 2);
+    struct runtime *runtime = task->runtime;
+    struct stage *stage = newest(runtime);
+    if (!stage || !has_room(stage, count + 2)) {
+        if (stage && stage->waiting == 0) close_stage(runtime, stage);
+        stage = open_stage(L, runtime, count + 2);
+    }
     lua_xmove(L, stage->L, count + 2);
     stage->waiting++;
     task->L = stage->L;
