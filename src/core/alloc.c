@@ -33,11 +33,12 @@ struct arena {
     struct slab slab;
     struct list link;
     uint32_t unused; /* slabs */
+    uint32_t fresh;  /* the first of those whose memory was never touched, which are in no list */
 };
 
 struct allocator {
     struct list partial[CLASSES + 1]; /* slabs with free blocks, by class */
-    struct list unused;               /* slabs without a class */
+    struct list unused;               /* slabs that have no class any more */
     struct list arenas;
     unsigned arena_count;
 };
@@ -83,16 +84,17 @@ static void *map_arena(void) {
     return pages + before;
 }
 
+static struct slab *slab_at(struct arena *arena, uint32_t i) {
+    return (struct slab *)((char *)arena + (size_t)i * SLAB_SIZE);
+}
+
 static bool arena_new(struct allocator *allocator) {
     struct arena *arena = map_arena();
     if (!arena) return false;
     if (allocator->arena_count++ >= SMALL_ARENAS) madvise(arena, ARENA_SIZE, MADV_HUGEPAGE);
     list_append(&allocator->arenas, &arena->link);
     arena->unused = SLABS;
-    for (int i = 0; i < SLABS; i++) {
-        struct slab *slab = (struct slab *)((char *)arena + (size_t)i * SLAB_SIZE);
-        list_append(&allocator->unused, &slab->link);
-    }
+    arena->fresh = 0;
     return true;
 }
 
@@ -100,16 +102,29 @@ static bool arena_new(struct allocator *allocator) {
  * mapped again soon, and each time all threads of the process pay for that. */
 static void arena_free(struct allocator *allocator, struct arena *arena) {
     if (allocator->arena_count <= SMALL_ARENAS) return;
-    for (int i = 0; i < SLABS; i++)
-        list_unlink(&((struct slab *)((char *)arena + (size_t)i * SLAB_SIZE))->link);
+    for (uint32_t i = 0; i < arena->fresh; i++)
+        list_unlink(&slab_at(arena, i)->link);
     list_unlink(&arena->link);
     allocator->arena_count--;
     munmap(arena, ARENA_SIZE);
 }
 
+/* A slab without a class: a used one, or the next of the newest arena. Older arenas have no fresh
+ * ones. */
+static struct slab *slab_find(struct allocator *allocator) {
+    struct list *used = list_shift(&allocator->unused), *newest = allocator->arenas.prev;
+    if (used) return container_of(used, struct slab, link);
+    if (newest == &allocator->arenas || container_of(newest, struct arena, link)->fresh == SLABS) {
+        if (!arena_new(allocator)) return NULL;
+        newest = allocator->arenas.prev;
+    }
+    struct arena *arena = container_of(newest, struct arena, link);
+    return slab_at(arena, arena->fresh++);
+}
+
 static struct slab *slab_take(struct allocator *allocator, size_t class) {
-    if (list_empty(&allocator->unused) && !arena_new(allocator)) return NULL;
-    struct slab *slab = container_of(list_shift(&allocator->unused), struct slab, link);
+    struct slab *slab = slab_find(allocator);
+    if (!slab) return NULL;
     struct arena *arena = arena_of(slab);
     size_t head = slab == &arena->slab ? sizeof(struct arena) : sizeof(struct slab);
     size_t size = class * GRAIN, room = SLAB_SIZE - (head + GRAIN - 1) / GRAIN * GRAIN;
