@@ -8,7 +8,7 @@ enum {
     ARITY = 4, /* so that siblings fill a cache line */
     CACHE_LINE = 64,
     FIRST_ROOM = 64,
-    SLACK = 64 /* so many more disarmed entries than others may be left where they are */
+    SLACK = 64 /* so many disarmed entries, and half of all, may be left where they are */
 };
 
 uint64_t clock_now(struct clock *clock) {
@@ -123,13 +123,18 @@ bool clock_arm(struct clock *clock, struct deadline *deadline, uint64_t when_ns)
     return true;
 }
 
+/* It is not armed any more; the caller sees to its entry. */
+static void release(struct clock *clock, struct deadline *deadline) {
+    deadline->place = 0;
+    clock->quiet -= deadline->kind >= DEADLINE_REPORT;
+}
+
 /* Most deadlines are disarmed before they are due: their entries are only marked, until there are
  * more of those than of others. */
 void clock_disarm(struct clock *clock, struct deadline *deadline) {
     uint32_t place = deadline->place;
     if (place == 0) return;
-    deadline->place = 0;
-    clock->quiet -= deadline->kind >= DEADLINE_REPORT;
+    release(clock, deadline);
     if (place == end_of(clock) - 1) {
         drop_last(clock);
         return;
@@ -156,11 +161,10 @@ static void prefetch_next(const struct clock *clock) {
 void clock_fire_due(struct clock *clock) {
     if (clock->count == 0) return;
     uint64_t now_ns = clock_now(clock);
-    while (clock_next(clock) <= now_ns && clock->count > 0) {
+    while (clock_next(clock) <= now_ns) {
         struct deadline *deadline = clock->heap[CLOCK_ROOT].deadline;
         drop_root(clock);
-        deadline->place = 0;
-        clock->quiet -= deadline->kind >= DEADLINE_REPORT;
+        release(clock, deadline);
         prefetch_next(clock);
         clock->fire[deadline->kind](deadline);
     }
