@@ -16,7 +16,7 @@
 #include "scope.h"
 #include "stage.h"
 
-#define TRAMPOLINE_SIZE 4 /* on the coroutine, besides the arguments */
+#define TRAMPOLINE_SIZE 2 /* see push_trampoline */
 
 /* A coroutine that is older than the runtime (lilac was loaded as a module) has nothing there yet.
  */
@@ -97,7 +97,7 @@ struct task *task_create(lua_State *L, int count) {
     struct task *creator = runtime->current ? runtime->current : &runtime->root;
     task->creator = creator->id % CREATOR_IDS;
     if (creator->has_context) context_copy(L, creator, task);
-    lua_State *co = pool_next(runtime, count + TRAMPOLINE_SIZE);
+    lua_State *co = pool_next(runtime, TRAMPOLINE_SIZE + count + 2);
     if (co) {
         pool_take(L, task);
         push_trampoline(co);
@@ -476,7 +476,7 @@ static void end_unbegun(struct task *task) {
 static bool leave_stage(struct task *task) {
     struct runtime *runtime = task->runtime;
     lua_State *L = runtime->L;
-    int size = (int)task->staged + TRAMPOLINE_SIZE;
+    int size = TRAMPOLINE_SIZE + (int)task->staged;
     bool can_begin = pool_next(runtime, size) != NULL;
     stage_push(L, task);
     if (!can_begin) {
