@@ -155,6 +155,7 @@ struct runtime *runtime_open(lua_State *L, const struct runtime_options *options
     runtime->handles.next = runtime->handles.prev = &runtime->handles;
     waitq_init(&runtime->ready);
     waitq_init(&runtime->arrived);
+    waitq_init(&runtime->aside);
     waitq_init(&runtime->settlers);
     list_init(&runtime->late);
     list_init(&runtime->crews);
@@ -235,15 +236,13 @@ static bool has_ready(const struct runtime *runtime) {
 /* Makes ready what is due or has arrived, without waiting for it. It goes before what is ready
  * already: that may be many tasks, and neither a timer nor a client is to wait for them all. */
 static void look_around(struct runtime *runtime) {
-    struct waitq others;
-    waitq_init(&others);
-    waitq_move(&others, &runtime->ready);
+    waitq_move(&runtime->aside, &runtime->ready);
     clock_fire_due(&runtime->clock);
     mailbox_deliver(runtime->mailbox); /* `wakeup` alone keeps no loop alive */
-    bool busy = has_ready(runtime) || !waitq_empty(&others);
+    bool busy = has_ready(runtime) || !waitq_empty(&runtime->aside);
     if (busy && uv_loop_alive(&runtime->loop)) poll_loop(runtime, UV_RUN_NOWAIT);
     waitq_move(&runtime->arrived, &runtime->ready);
-    waitq_move(&runtime->ready, &others);
+    waitq_move(&runtime->ready, &runtime->aside);
 }
 
 static void arm_timer(struct runtime *runtime) {

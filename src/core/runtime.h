@@ -77,6 +77,7 @@ struct runtime {
 
     struct waitq ready;    /* own waits of tasks, and callbacks (no task) */
     struct waitq arrived;  /* the same, woken by the world while others were ready: go first */
+    struct waitq aside;    /* those that are ready, while the loop looks around */
     struct waitq settlers; /* who waits until nothing else is ready */
     struct list late;      /* see late.h */
     struct task *current;
