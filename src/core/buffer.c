@@ -4,7 +4,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SMALLEST_ROOM = 256, KEPT_ROOM = 4096 };
+enum { SMALLEST_ROOM = 256, SMALLEST_ALIGNED = 1024, KEPT_ROOM = 4096 };
+
+char *buffer_block(size_t room) {
+    if (room < SMALLEST_ALIGNED) return malloc(room);
+    if (room > SIZE_MAX - BUFFER_ALIGNMENT) return NULL;
+    return aligned_alloc(BUFFER_ALIGNMENT,
+                         (room + BUFFER_ALIGNMENT - 1) / BUFFER_ALIGNMENT * BUFFER_ALIGNMENT);
+}
 
 /* Makes room for `extra` bytes at the end: slides the bytes to the front when at least half of the
  * block is free, so that a byte is moved twice at most; else grows. */
@@ -19,7 +26,7 @@ static bool make_room(struct buffer *buffer, size_t extra) {
     }
     size_t room = buffer->size > 0 ? 2 * needed : needed;
     if (room < SMALLEST_ROOM) room = SMALLEST_ROOM;
-    char *block = malloc(room);
+    char *block = buffer_block(room);
     if (!block) return false;
     if (buffer->size > 0) memcpy(block, buffer_bytes(buffer), buffer->size);
     free(buffer->block);

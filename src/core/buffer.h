@@ -8,6 +8,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* Where the system is to copy what is read: its copy is one instruction (rep movsb), which takes
+ * some processors three times as long to an address that is no multiple of 32. */
+#define BUFFER_ALIGNMENT 64
+
 struct buffer {
     char *block;
     size_t start; /* where the bytes begin in the block */
@@ -18,6 +22,9 @@ struct buffer {
 static inline const char *buffer_bytes(const struct buffer *buffer) {
     return buffer->block + buffer->start;
 }
+
+/* Memory for a block, aligned unless it is small. NULL: there is none. */
+char *buffer_block(size_t room);
 
 /* Copies `size` bytes to the end. False: out of memory, and nothing has changed. */
 bool buffer_append(struct buffer *buffer, const char *bytes, size_t size);

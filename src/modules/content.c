@@ -37,13 +37,8 @@ static int read_all(struct request *request, size_t room) {
     struct buffer *data = &request->data;
     size_t limit = request->size < 0 ? SIZE_MAX : (size_t)request->size + 1;
     while (data->size < limit) {
-        if (data->size == data->room) {
-            char *block = realloc(data->block, room);
-            if (!block) return UV_ENOMEM;
-            data->block = block;
-            data->room = room;
-            room = 2 * room;
-        }
+        if (data->size == data->room && !buffer_reserve(data, data->room == 0 ? room : 1))
+            return UV_ENOMEM;
         if (request_is_left(request)) return UV_ECANCELED;
         size_t free_room = data->room - data->size, rest = limit - data->size;
         size_t wanted = free_room < rest ? free_room : rest;
@@ -307,7 +302,7 @@ enum copy_options { EXCLUSIVE = 1 };
 
 /* Copies through memory. 0 or a libuv code. */
 static int copy_by_hand(const struct request *request, int from, int to) {
-    char *block = malloc(COPY_ROOM);
+    char *block = buffer_block(COPY_ROOM);
     int status = block ? 0 : UV_ENOMEM;
     while (status == 0) {
         ssize_t count = read(from, block, COPY_ROOM);

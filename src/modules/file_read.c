@@ -50,7 +50,7 @@ static const struct file_job_type read_job = {
 /* Starts to read what follows on `received`. False: out of memory. */
 static bool read_start(struct file *file, size_t wanted) {
     struct file_job *job = file->job;
-    char *block = malloc(HEADROOM + wanted);
+    char *block = buffer_block(HEADROOM + wanted);
     if (!block) return false;
     buffer_free(&job->data); /* writing leaves a small block */
     job->data = (struct buffer){.block = block, .start = HEADROOM, .room = HEADROOM + wanted};

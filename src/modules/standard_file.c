@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "../core/list.h"
@@ -21,7 +22,7 @@ struct filed {
     uv_work_t work;
     bool is_working;
     int result; /* of the work: a number of bytes, or a libuv code */
-    char chunk[CHUNK];
+    _Alignas(BUFFER_ALIGNMENT) char chunk[CHUNK]; /* last: nothing puts zeros there */
 };
 
 /* ---- reading --------------------------------------------------------------------------------- */
@@ -132,8 +133,9 @@ static const struct stream_ops filed_ops = {.start = filed_start,
                                             .subject = standard_subject};
 
 struct stream *standard_file_new(lua_State *L, int number) {
-    struct filed *filed = calloc(1, sizeof *filed);
+    struct filed *filed = (struct filed *)buffer_block(sizeof *filed);
     if (!filed) luaL_error(L, "stdio: not enough memory");
+    memset(filed, 0, offsetof(struct filed, chunk));
     standard_init(L, &filed->standard, number);
     struct stream *stream = stream_new(L, &filed_ops, STANDARD_LIMIT);
     stream->own = filed;

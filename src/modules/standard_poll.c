@@ -39,7 +39,7 @@ static bool is_ready(int fd, short events) {
 /* ---- reading --------------------------------------------------------------------------------- */
 
 /* As that of uv_stream.c: who fills it empties it at once. */
-static _Thread_local char inbox[64 * 1024];
+static _Thread_local _Alignas(BUFFER_ALIGNMENT) char inbox[64 * 1024];
 
 static int polled_try_read(struct stream *stream, const char **bytes, size_t max) {
     struct polled *polled = stream->own;

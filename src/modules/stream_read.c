@@ -10,6 +10,11 @@
 #include "../core/list.h"
 #include "stream_halves.h"
 
+enum { FORMAT_BITS = 3, FORMAT_MASK = 7 };
+
+/* No stream has so many bytes: a larger count is as good. */
+#define MOST_AT_ONCE (LUA_MAXINTEGER >> FORMAT_BITS)
+
 /* Its continuation may park again. */
 static const lilac_op read_op;
 
@@ -176,20 +181,16 @@ static int read_end(lua_State *L, struct stream *stream, const struct stream_wan
     return 1;
 }
 
-/* What the reader wants, from its stack: [stream, count or separator, format]. */
+/* What the reader wants, from its stack: [stream, count and format in one integer, separator]. */
 static struct stream_want want_at_stack(lua_State *L) {
-    struct stream_want want = {.format = (enum stream_format)lua_tointeger(L, 3)};
-    switch (want.format) {
-    case WANT_SOME:
-    case WANT_COUNT:
-    case WANT_EXACTLY: want.count = (size_t)lua_tointeger(L, 2); break;
-    case WANT_LINE:
-    case WANT_LINE_KEPT:
+    lua_Unsigned both = (lua_Unsigned)lua_tointeger(L, 2);
+    struct stream_want want = {.format = (enum stream_format)(both & FORMAT_MASK),
+                               .count = (size_t)(both >> FORMAT_BITS)};
+    if (want.format == WANT_LINE || want.format == WANT_LINE_KEPT) {
         want.separator = "\n";
         want.separator_size = 1;
-        break;
-    case WANT_UNTIL: want.separator = lua_tolstring(L, 2, &want.separator_size); break;
-    case WANT_ALL: break;
+    } else if (want.format == WANT_UNTIL) {
+        want.separator = lua_tolstring(L, 3, &want.separator_size);
     }
     return want;
 }
@@ -256,21 +257,24 @@ static int read_done(lua_State *L, lilac_wait *wait) {
 static const lilac_op read_op = {
     .name = "stream:read", .cancel = read_cancel, .done = read_done, .describe = read_describe};
 
-/* All reads come here with what they want at 2. */
-static int read_begin(lua_State *L, struct stream *stream, enum stream_format format) {
+/* All reads come here, with a separator at 2 for WANT_UNTIL. */
+static int read_begin(lua_State *L, struct stream *stream, enum stream_format format,
+                      lua_Integer count) {
     lilac_checkpoint(L);
-    lua_settop(L, 2);
-    lua_pushinteger(L, format);
+    lua_settop(L, format == WANT_UNTIL ? 2 : 1);
+    if (count > MOST_AT_ONCE) count = MOST_AT_ONCE;
+    lua_pushinteger(L, count << FORMAT_BITS | (lua_Integer)format);
+    if (format == WANT_UNTIL) lua_insert(L, 2);
     return read_answer(L, stream);
 }
 
 /* The format argument at 2, as io has it; the default is "l". */
-static enum stream_format check_format(lua_State *L) {
+static enum stream_format check_format(lua_State *L, lua_Integer *count) {
     luaL_argcheck(L, lua_isnoneornil(L, 3), 3, "one format at a time");
+    *count = 0;
     if (lua_type(L, 2) == LUA_TNUMBER) {
-        /* As in io, 0 asks whether anything is left. */
-        return args_integer(L, 2, "number of bytes", 0, LUA_MAXINTEGER) > 0 ? WANT_COUNT
-                                                                            : WANT_SOME;
+        *count = args_integer(L, 2, "number of bytes", 0, LUA_MAXINTEGER);
+        return *count > 0 ? WANT_COUNT : WANT_SOME; /* as in io, 0 asks whether anything is left */
     }
     const char *format = luaL_optstring(L, 2, "l");
     if (*format == '*') format++; /* the formats of Lua 5.1 */
@@ -288,31 +292,30 @@ static enum stream_format check_format(lua_State *L) {
 
 int stream_read(lua_State *L) {
     struct stream *stream = stream_check(L, "read");
-    return read_begin(L, stream, check_format(L));
+    lua_Integer count;
+    enum stream_format format = check_format(L, &count);
+    return read_begin(L, stream, format, count);
 }
 
 int stream_read_some(lua_State *L) {
     struct stream *stream = stream_check(L, "read_some");
-    if (lua_isnoneornil(L, 2)) {
-        lua_settop(L, 1);
-        lua_pushinteger(L, LUA_MAXINTEGER);
-    } else {
-        args_integer(L, 2, "number of bytes", 1, LUA_MAXINTEGER);
-    }
-    return read_begin(L, stream, WANT_SOME);
+    lua_Integer count = lua_isnoneornil(L, 2)
+                            ? LUA_MAXINTEGER
+                            : args_integer(L, 2, "number of bytes", 1, LUA_MAXINTEGER);
+    return read_begin(L, stream, WANT_SOME, count);
 }
 
 int stream_read_exactly(lua_State *L) {
     struct stream *stream = stream_check(L, "read_exactly");
-    args_integer(L, 2, "number of bytes", 0, LUA_MAXINTEGER);
-    return read_begin(L, stream, WANT_EXACTLY);
+    lua_Integer count = args_integer(L, 2, "number of bytes", 0, LUA_MAXINTEGER);
+    return read_begin(L, stream, WANT_EXACTLY, count);
 }
 
 int stream_read_until(lua_State *L) {
     struct stream *stream = stream_check(L, "read_until");
     luaL_argcheck(L, *luaL_checkstring(L, 2) || lua_rawlen(L, 2) > 0, 2,
                   "separator expected, got an empty string");
-    return read_begin(L, stream, WANT_UNTIL);
+    return read_begin(L, stream, WANT_UNTIL, 0);
 }
 
 static int lines_next(lua_State *L) {
@@ -323,8 +326,9 @@ static int lines_next(lua_State *L) {
 }
 
 int stream_lines(lua_State *L) {
+    lua_Integer ignored;
     stream_check(L, "lines");
-    check_format(L);
+    check_format(L, &ignored);
     lua_settop(L, 2);
     lua_pushcclosure(L, lines_next, 2);
     return 1;

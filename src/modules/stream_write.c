@@ -178,22 +178,29 @@ static int write_done(lua_State *L, lilac_wait *wait) {
 static const lilac_op write_op = {
     .name = "stream:write", .cancel = waitq_cancel, .done = write_done};
 
+/* The strings from 2 on, of which numbers are made too; very many become one. */
+static unsigned check_strings(lua_State *L, uv_buf_t bufs[BUFS]) {
+    unsigned count = (unsigned)lua_gettop(L) - 1;
+    if (count > BUFS) {
+        for (int i = 2; i <= lua_gettop(L); i++)
+            luaL_checkstring(L, i);
+        lua_concat(L, (int)count);
+        count = 1;
+    }
+    for (unsigned i = 0; i < count; i++)
+        bufs[i].base = (char *)luaL_checklstring(L, (int)i + 2, &bufs[i].len);
+    return count;
+}
+
 int stream_write(lua_State *L) {
     struct stream *stream = stream_check(L, "write");
-    int last = lua_gettop(L);
-    for (int i = 2; i <= last; i++)
-        luaL_checkstring(L, i); /* makes strings of numbers, before anything is sent */
+    uv_buf_t bufs[BUFS];
+    unsigned count = check_strings(L, bufs);
     lilac_checkpoint(L);
     writer_check(L, stream, "write");
     if (stream->ending) return raise_shut_down(L, stream);
-    for (int next = 2; next <= last;) {
-        uv_buf_t bufs[BUFS];
-        unsigned count = 0;
-        for (; next <= last && count < BUFS; next++, count++)
-            bufs[count].base = (char *)lua_tolstring(L, next, &bufs[count].len);
-        int status = stream_put(L, stream, bufs, count);
-        if (status != 0) return stream_raise(L, stream, "write", status);
-    }
+    int status = stream_put(L, stream, bufs, count);
+    if (status != 0) return stream_raise(L, stream, "write", status);
     if (stream_unsent(stream) > STREAM_HIGH_WATER) {
         stream_uncork(stream);
         return write_done(L, NULL);

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "../core/args.h"
+#include "../core/buffer.h"
 #include "../core/list.h"
 #include "../core/waitq.h"
 #include "address.h"
@@ -121,7 +122,7 @@ static int udp_await(struct udp *udp, int event) {
 
 /* One buffer serves all sockets of a thread: who fills it empties it at once. A batch of datagrams
  * by one recvmmsg would save a fifth of a recvfrom, and cost 64 KiB for each of them. */
-static _Thread_local char inbox[LARGEST];
+static _Thread_local _Alignas(BUFFER_ALIGNMENT) char inbox[LARGEST];
 
 static bool recv_cancel(lilac_wait *wait) {
     struct udp *udp = container_of(wait, struct udp, receiver);
