@@ -58,7 +58,7 @@ static void let_go(struct gather *gather) {
     }
 }
 
-/* Pushes what gather returns for the ended child on top of the stack, in its place. */
+/* Pushes what gather returns for the ended child on top of the stack. */
 static void push_outcome(lua_State *L) {
     struct future *child = lua_touserdata(L, -1);
     if (child->state != FUTURE_DONE)
@@ -71,7 +71,6 @@ static void push_outcome(lua_State *L) {
         lua_rawgeti(L, -1, 1);
         lua_remove(L, -2);
     }
-    lua_remove(L, -2);
 }
 
 static int gather_results(lua_State *L, struct gather *gather) {
@@ -88,7 +87,12 @@ static int gather_results(lua_State *L, struct gather *gather) {
     for (int i = 1; i <= count; i++) {
         lua_rawgeti(L, CHILDREN, i);
         push_outcome(L);
-        if (as_table) lua_rawseti(L, results, i);
+        if (as_table) {
+            lua_rawseti(L, results, i);
+            lua_settop(L, results);
+        } else {
+            lua_remove(L, -2);
+        }
     }
     return as_table ? 1 : count;
 }
@@ -139,63 +143,80 @@ static const lilac_op op_gather = {.name = "gather",
 
 /* ---- arguments ------------------------------------------------------------------------------- */
 
-static void check_item(lua_State *L, int arg, int item) {
-    if (lua_isfunction(L, -1) || future_test(L, -1)) return;
-    const char *got = luaL_typename(L, -1);
-    luaL_argerror(
-        L, arg,
-        lua_pushfstring(L, "item %d: function, Task or Future expected, got %s", item, got));
+/* The future on top of the stack; NULL for a function, which is to become one. */
+static struct future *check_item(lua_State *L, int arg, int item) {
+    struct future *future = future_test(L, -1);
+    if (!future && !lua_isfunction(L, -1)) {
+        const char *got = luaL_typename(L, -1);
+        luaL_argerror(
+            L, arg,
+            lua_pushfstring(L, "item %d: function, Task or Future expected, got %s", item, got));
+    }
+    return future;
 }
 
-/* Puts the items, of the list at 1 or the arguments from 1 on, into a new table on top; functions
- * stay functions until all items are known to be right. */
-static int collect(lua_State *L, bool as_table) {
-    if (as_table) {
-        lua_Integer length = luaL_len(L, 1);
-        luaL_argcheck(L, length >= 0 && length < INT_MAX / 2, 1,
-                      "a list expected, of which # gives the length");
-        lua_createtable(L, (int)(lua_rawlen(L, 1) % INT_MAX),
-                        0); /* # may be a metamethod, and lie */
-        for (int i = 1; i <= length; i++) {
-            lua_geti(L, 1, i);
-            check_item(L, 1, i);
-            lua_rawseti(L, -2, i);
-        }
-        return (int)length;
-    }
-    int count = lua_gettop(L);
-    lua_createtable(L, count, 0);
+/* Puts a plain list in the place of one at 1 that only looks like one: its # may be a metamethod,
+ * and lie, and no memory is taken for what is not there. */
+static void make_plain(lua_State *L, lua_Integer count) {
+    lua_newtable(L);
     for (int i = 1; i <= count; i++) {
-        lua_pushvalue(L, i);
-        check_item(L, i, i);
+        lua_geti(L, 1, i);
+        check_item(L, 1, i);
         lua_rawseti(L, -2, i);
     }
-    return count;
+    lua_replace(L, 1);
 }
 
-/* Starts the functions and watches all; gather->pending tells how many there are to wait for. */
+/* Makes [children, block] of the list at 1, or of the arguments from 1 on. Nothing begins before
+ * all items are known to be right: functions stay functions, and nothing is watched yet. */
+static struct gather *collect(lua_State *L, bool as_table) {
+    lua_Integer count = as_table ? luaL_len(L, 1) : lua_gettop(L);
+    luaL_argcheck(L, count >= 0 && count < INT_MAX / 2, 1,
+                  "a list expected, of which # gives the length");
+    if (as_table && (lua_Unsigned)count > lua_rawlen(L, 1)) make_plain(L, count);
+    lua_createtable(L, (int)count, 0);
+    int children = lua_gettop(L);
+    size_t size = sizeof(struct gather) + (size_t)count * sizeof(struct watch);
+    struct gather *gather = lua_newuserdatauv(L, size, 0);
+    *gather = (struct gather){.count = (int)count, .as_table = as_table};
+    for (int i = 1; i <= count; i++) {
+        if (as_table)
+            lua_geti(L, 1, i);
+        else
+            lua_pushvalue(L, i);
+        gather->watches[i - 1].future = check_item(L, as_table ? 1 : i, i);
+        lua_rawseti(L, children, i);
+    }
+    lua_rotate(L, 1, 2);
+    lua_settop(L, BLOCK);
+    return gather;
+}
+
+/* Starts the functions. It may fail, and until it is done nothing is watched. */
 static void start(lua_State *L, struct gather *gather) {
     for (int i = 0; i < gather->count; i++) {
-        if (lua_rawgeti(L, CHILDREN, i + 1) == LUA_TFUNCTION) {
-            task_create(L, 0);
-            lua_pushvalue(L, -1);
-            lua_rawseti(L, CHILDREN, i + 1);
-        }
-        struct future *child = lua_touserdata(L, -1);
+        if (gather->watches[i].future) continue;
+        lua_rawgeti(L, CHILDREN, i + 1);
+        task_create(L, 0);
+        gather->watches[i].future = lua_touserdata(L, -1);
+        lua_rawseti(L, CHILDREN, i + 1);
+    }
+}
+
+/* Watches all; gather->pending tells how many there are to wait for. */
+static void watch(lua_State *L, struct gather *gather) {
+    for (int i = 0; i < gather->count; i++) {
         struct watch *watch = &gather->watches[i];
+        struct future *child = watch->future;
         *watch = (struct watch){.ended = on_child_ended, .index = i};
         if (child->state == FUTURE_PENDING) {
             future_watch(child, watch);
             gather->pending++;
-            lua_pop(L, 1);
             continue;
         }
         future_mark_taken(L, child);
-        if (child->state != FUTURE_DONE && !gather->return_exceptions &&
-            gather->first_failed == 0) {
+        if (child->state != FUTURE_DONE && !gather->return_exceptions && gather->first_failed == 0)
             gather->first_failed = i + 1;
-        }
-        lua_pop(L, 1);
     }
 }
 
@@ -207,17 +228,12 @@ static int lilac_gather(lua_State *L) {
         return_exceptions = args_option_boolean(L, 2, "return_exceptions", false);
         cancel_on_error = args_option_boolean(L, 2, "cancel_on_error", false);
     }
-    int count = collect(L, as_table);
-    lua_insert(L, CHILDREN);
-    lua_settop(L, CHILDREN);
+    struct gather *gather = collect(L, as_table);
+    gather->return_exceptions = return_exceptions;
+    gather->cancel_on_error = cancel_on_error;
     lilac_checkpoint(L);
-    size_t size = sizeof(struct gather) + (size_t)count * sizeof(struct watch);
-    struct gather *gather = lua_newuserdatauv(L, size, 0);
-    *gather = (struct gather){.count = count,
-                              .as_table = as_table,
-                              .return_exceptions = return_exceptions,
-                              .cancel_on_error = cancel_on_error};
     start(L, gather);
+    watch(L, gather);
     if (gather->first_failed != 0 && cancel_on_error) {
         struct cancel_origin origin = cancel_origin_here(L, "gather, as another failed", 0);
         cancel_all(gather, &origin);
