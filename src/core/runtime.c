@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "alloc.h"
 #include "crew.h"
 #include "dump.h"
 #include "handle.h"
@@ -62,6 +63,7 @@ static void free_tables(struct runtime *runtime) {
     free(runtime->slots.free);
     free(runtime->scope_slots.free);
     free(runtime->coroutines);
+    if (runtime->requests) allocator_close(runtime->requests);
 }
 
 static atomic_bool left_behind;
@@ -84,7 +86,7 @@ static int runtime_gc(lua_State *L) {
         handle_free_all(runtime);
     }
     for (struct task *task = task_next(runtime, NULL); task; task = task_next(runtime, task))
-        free(task->request);
+        allocator_realloc(runtime->requests, task->request, sizeof *task->request, 0);
     free_tables(runtime);
     /* A thread of the pool that is stuck in a system call may still write to the loop. */
     if (runtime->open && uv_loop_close(&runtime->loop) != 0)
@@ -147,7 +149,8 @@ struct runtime *runtime_open(lua_State *L, const struct runtime_options *options
     lua_setmetatable(L, -2);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &runtime_key);
     struct runtime *runtime = *box = calloc(1, sizeof *runtime);
-    if (!runtime) luaL_error(L, "lilac: not enough memory");
+    if (!runtime || !(runtime->requests = allocator_open()))
+        luaL_error(L, "lilac: not enough memory");
     runtime->options = *options;
     runtime->root.future.magic = TASK_MAGIC;
     runtime->root.runtime = runtime;

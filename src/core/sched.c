@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "alloc.h"
 #include "interrupt.h"
 #include "pool.h"
 #include "refuse.h"
@@ -268,7 +269,7 @@ void task_interrupt(struct task *task) {
 static struct cancel_request *new_request(struct task *task) {
     struct cancel_request *request = task->request;
     if (!request) {
-        request = malloc(sizeof *request);
+        request = allocator_realloc(task->runtime->requests, NULL, 0, sizeof *request);
         if (!request) return NULL;
         task->pending++;
     } else {
@@ -310,7 +311,7 @@ void task_drop_request(struct task *task) {
     if (!request) return;
     luaL_unref(task->runtime->L, LUA_REGISTRYINDEX, request->message_ref);
     luaL_unref(task->runtime->L, LUA_REGISTRYINDEX, request->error_ref);
-    free(request);
+    allocator_realloc(task->runtime->requests, request, sizeof *request, 0);
     task->request = NULL;
     task->pending--;
 }
