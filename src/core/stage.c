@@ -5,7 +5,7 @@
 #define FIRST_ROOM 64   /* for so many values, … */
 #define ROOM       1024 /* … when it is the first; a task with more has a stage of its own */
 
-/* A userdata, with L as its uservalue. */
+/* A userdata, with L as its uservalue. The first value of L is nil, to be copied over others. */
 struct stage {
     struct list link;
     lua_State *L;
@@ -22,7 +22,7 @@ static struct stage *newest(struct runtime *runtime) {
 /* Whether it takes so many values more, and one to turn around with. A collection may have made its
  * stack smaller. */
 static bool has_room(const struct stage *stage, int count) {
-    return lua_gettop(stage->L) + count <= stage->room && lua_checkstack(stage->L, count + 1);
+    return lua_gettop(stage->L) - 1 + count <= stage->room && lua_checkstack(stage->L, count + 1);
 }
 
 static struct stage *open_stage(lua_State *L, struct runtime *runtime, int count) {
@@ -30,7 +30,8 @@ static struct stage *open_stage(lua_State *L, struct runtime *runtime, int count
     if (room < count) room = count;
     struct stage *stage = lua_newuserdatauv(L, sizeof *stage, 1);
     *stage = (struct stage){.L = lua_newthread(L), .room = room};
-    if (!lua_checkstack(stage->L, room + 1)) luaL_error(L, "create_task: not enough memory");
+    if (!lua_checkstack(stage->L, room + 2)) luaL_error(L, "create_task: not enough memory");
+    lua_settop(stage->L, 1);
     lua_setiuservalue(L, -2, 1);
     stage->ref = luaL_ref(L, LUA_REGISTRYINDEX);
     list_append(&runtime->stages, &stage->link);
@@ -84,15 +85,13 @@ static struct stage *stage_of(const struct task *task) {
 
 void stage_leave(struct task *task) {
     struct stage *stage = stage_of(task);
-    for (uint32_t i = 0; i < task->staged; i++) { /* so that no value outlives its use */
-        lua_pushnil(stage->L);
-        lua_replace(stage->L, (int)(task->slot - i));
-    }
+    for (uint32_t i = 0; i < task->staged; i++) /* so that no value outlives its use */
+        lua_copy(stage->L, 1, (int)(task->slot - i));
     task->L = NULL;
     task->slot = task->staged = 0;
     if (--stage->waiting > 0) return;
     if (stage == newest(task->runtime))
-        lua_settop(stage->L, 0);
+        lua_settop(stage->L, 1);
     else
         close_stage(task->runtime, stage);
 }
