@@ -35,7 +35,7 @@ describe("child.spawn", function()
     os.execute("rm -r " .. dir)
   end)
 
-  it("tells a missing program, interpreter and working directory from each other", function()
+  it("tells a missing program, interpreter and working directory from each other #native", function()
     local path = os.tmpname()
     local file = assert(io.open(path, "w"))
     file:write "#!/nosuch/interpreter\n"
@@ -135,7 +135,7 @@ describe("child.spawn", function()
     assert.same({ 0 }, { two:wait() })
   end)
 
-  it("gives a stream back as it was when it fails", function()
+  it("gives a stream back as it was when it fails #native", function()
     local reader, writer <close> = lilac.pipe.pair()
     pcall(child.spawn, { "/nosuch" }, reader)
     local task = settle.start(reader.read, reader)

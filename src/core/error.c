@@ -96,11 +96,7 @@ static const char *system_class(int code) {
 
 static struct error *push_error(lua_State *L, int class_index) {
     struct error *error = lua_newuserdatauv(L, sizeof *error, 2);
-    error->magic = ERROR_MAGIC;
-    error->class_index = (uint32_t)class_index;
-    error->task = error->scope = NULL;
-    error->task_id = 0;
-    error->origin.by = NULL;
+    *error = (struct error){.magic = ERROR_MAGIC, .class_index = (uint32_t)class_index};
     lua_rawgeti(L, LUA_REGISTRYINDEX, METATABLE_KEY);
     lua_setmetatable(L, -2);
     return error;

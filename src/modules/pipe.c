@@ -13,6 +13,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "../core/args.h"
@@ -71,23 +72,32 @@ static void pipe_subject(const struct stream *stream, char *text, size_t size) {
     snprintf(text, size, "%s", (const char *)stream->own);
 }
 
-/* Pushes the name of an end, "" where it has none, as pipes: an abstract one begins with "@". */
+/* Pushes the name of an end, "" where it has none, as pipes: an abstract one begins with "@". The
+ * system tells how long it is, which libuv 1.44 does not look at. */
 static int push_name(lua_State *L, struct stream *stream,
-                     int (*get)(const uv_pipe_t *pipe, char *name, size_t *size)) {
-    char name[256];
-    size_t size = sizeof name;
-    if (get(&stream->uv.pipe, name, &size) != 0) size = 0;
-    if (size > 0 && name[0] == '\0') name[0] = '@';
-    lua_pushlstring(L, name, size);
+                     int (*get)(int fd, struct sockaddr *address, socklen_t *size)) {
+    struct sockaddr_un address;
+    socklen_t size = sizeof address;
+    uv_os_fd_t fd;
+    const socklen_t before = offsetof(struct sockaddr_un, sun_path);
+    int status = uv_fileno(&stream->uv.handle, &fd);
+    if (status != 0 || get(fd, (struct sockaddr *)&address, &size) != 0 || size <= before) {
+        lua_pushliteral(L, "");
+    } else if (address.sun_path[0] == '\0') {
+        address.sun_path[0] = '@';
+        lua_pushlstring(L, address.sun_path, size - before);
+    } else {
+        lua_pushlstring(L, address.sun_path, strnlen(address.sun_path, size - before));
+    }
     return 1;
 }
 
 static int pipe_peername(lua_State *L, struct stream *stream) {
-    return push_name(L, stream, uv_pipe_getpeername);
+    return push_name(L, stream, getpeername);
 }
 
 static int pipe_sockname(lua_State *L, struct stream *stream) {
-    return push_name(L, stream, uv_pipe_getsockname);
+    return push_name(L, stream, getsockname);
 }
 
 static int pipe_peercred(lua_State *L, struct stream *stream) {
