@@ -107,12 +107,13 @@ end)
 describe("what has arrived", function()
   -- How many of the others ran before `arrival`, which comes at once, had its turn.
   local function overtaken(arrival)
-    local ran, before = 0, nil
+    local ran, waits, before = 0, false, nil
     local task = lilac.create_task(function()
+      waits = true
       arrival()
       before = ran
     end)
-    lilac.sleep(0)
+    repeat lilac.sleep(0) until waits
     lilac.gather(crowd(MANY, function() ran = ran + 1 end))
     task:await()
     return before
