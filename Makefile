@@ -188,19 +188,24 @@ load: SPEC = spec/modules/transports_spec.lua spec/core/faults_spec.lua
 load: all
 	ulimit -n $$(ulimit -Hn) && $(SPEC_ENV) LILAC_LOAD=10000 $(BUSTED_RUN)
 
-# All that the specs start runs under valgrind too. Not what is tagged #native: there posix_spawn
-# tells of no failure, and the size of a process says nothing.
+# The specs, and then what those start that are about whole programs: the examples, and the exit at
+# each await point. Not what is tagged #native: under valgrind posix_spawn tells of no failure, and
+# the size of a process says nothing.
 VALGRIND_FLAGS := --quiet --leak-check=full --show-leak-kinds=definite \
                   --errors-for-leak-kinds=definite --error-exitcode=99
+PROGRAM_SPECS  := spec/examples_spec.lua spec/docs_spec.lua spec/core/anywhere_spec.lua \
+                  spec/core/deadlock_exit_spec.lua spec/core/report_spec.lua
 
 valgrind:
 	@$(MAKE) --no-print-directory FLAVOUR=debug valgrind-specs
 
 .PHONY: valgrind-specs
 valgrind-specs: all
+	$(SPEC_ENV) valgrind $(VALGRIND_FLAGS) $(BUSTED_RUN) --exclude-tags=native
 	printf '#!/bin/sh\nexec valgrind $(VALGRIND_FLAGS) $(abspath $(BIN)) "$$@"\n' > $(BIN).valgrind
 	chmod +x $(BIN).valgrind
-	$(SPEC_ENV).valgrind valgrind $(VALGRIND_FLAGS) $(BUSTED_RUN) --exclude-tags=native
+	$(if $(filter command line,$(origin SPEC)),,$(SPEC_ENV).valgrind $(BIN) $(BUSTED) --ignore-lua \
+	    $(BUSTED_FLAGS) $(PROGRAM_SPECS))
 
 # ---- the house rules ------------------------------------------------------------------------------
 
