@@ -35,7 +35,7 @@ describe("child.spawn", function()
     os.execute("rm -r " .. dir)
   end)
 
-  it("tells a missing program, interpreter and working directory from each other #native", function()
+  it("tells a missing program, interpreter and directory from each other #native", function()
     local path = os.tmpname()
     local file = assert(io.open(path, "w"))
     file:write "#!/nosuch/interpreter\n"

@@ -149,7 +149,7 @@ local function describe_transport(name, transport)
       assert.is_true(there == text and back == text)
     end)
 
-    it("lets the writer wait for a slow reader, and holds no more than its buffers #native", function()
+    it("lets the writer wait for a slow reader, and holds only its buffers #native", function()
       local a, b, _ <close> = open()
       local written = 0
       local writer = lilac.create_task(function()
