@@ -13,18 +13,18 @@ server:recv_start(function(_, data, from)
   if data then server:try_send(data, from.ip, from.port) end
 end)
 
+local port = server:getsockname().port
 for _ = 1, CLIENTS do
   local client = uv.new_udp()
-  client:connect("127.0.0.1", server:getsockname().port)
   client:recv_start(function(_, data)
     if not data then return end
     assert(#data == size)
     to_hear = to_hear - 1
     if to_hear == 0 then uv.stop() end
-    if to_ask > 0 then client:try_send(message) end
+    if to_ask > 0 then client:try_send(message, "127.0.0.1", port) end
     to_ask = to_ask - 1
   end)
-  client:try_send(message)
+  client:try_send(message, "127.0.0.1", port)
 end
 uv.run()
 print("us", (os.clock() - start) / count * 1e6)
