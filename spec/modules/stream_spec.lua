@@ -302,6 +302,8 @@ describe("Stream:read_exactly", function()
   it("wants a number of bytes", function()
     local stream <close> = received ""
     assert.error_matches(function() stream:read_exactly() end, "integer expected, got no value")
+    assert.error_matches(function() stream:read_exactly(math.maxinteger) end,
+      "number of bytes must be 0 to 1152921504606846975, got 9223372036854775807")
   end)
 end)
 

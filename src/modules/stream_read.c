@@ -307,7 +307,7 @@ int stream_read_some(lua_State *L) {
 
 int stream_read_exactly(lua_State *L) {
     struct stream *stream = stream_check(L, "read_exactly");
-    lua_Integer count = args_integer(L, 2, "number of bytes", 0, LUA_MAXINTEGER);
+    lua_Integer count = args_integer(L, 2, "number of bytes", 0, MOST_AT_ONCE);
     return read_begin(L, stream, WANT_EXACTLY, count);
 }
 
