@@ -6,7 +6,7 @@
 
 enum { SMALLEST_ROOM = 256, SMALLEST_ALIGNED = 1024, KEPT_ROOM = 4096 };
 
-char *buffer_block(size_t room) {
+void *buffer_block(size_t room) {
     if (room < SMALLEST_ALIGNED) return malloc(room);
     if (room > SIZE_MAX - BUFFER_ALIGNMENT) return NULL;
     return aligned_alloc(BUFFER_ALIGNMENT,

@@ -25,7 +25,7 @@ static inline const char *buffer_bytes(const struct buffer *buffer) {
 }
 
 /* Memory for a block, aligned unless it is small. NULL: there is none. */
-char *buffer_block(size_t room);
+void *buffer_block(size_t room);
 
 /* Copies `size` bytes to the end. False: out of memory, and nothing has changed. */
 bool buffer_append(struct buffer *buffer, const char *bytes, size_t size);

@@ -81,14 +81,14 @@ static int push_name(lua_State *L, struct stream *stream,
     uv_os_fd_t fd;
     const socklen_t before = offsetof(struct sockaddr_un, sun_path);
     int status = uv_fileno(&stream->uv.handle, &fd);
-    if (status != 0 || get(fd, (struct sockaddr *)&address, &size) != 0 || size <= before) {
-        lua_pushliteral(L, "");
-    } else if (address.sun_path[0] == '\0') {
+    bool has_name =
+        status == 0 && get(fd, (struct sockaddr *)&address, &size) == 0 && size > before;
+    size_t length = has_name ? size - before : 0;
+    if (has_name && address.sun_path[0] == '\0')
         address.sun_path[0] = '@';
-        lua_pushlstring(L, address.sun_path, size - before);
-    } else {
-        lua_pushlstring(L, address.sun_path, strnlen(address.sun_path, size - before));
-    }
+    else
+        length = strnlen(address.sun_path, length);
+    lua_pushlstring(L, address.sun_path, length);
     return 1;
 }
 

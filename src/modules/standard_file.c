@@ -133,7 +133,7 @@ static const struct stream_ops filed_ops = {.start = filed_start,
                                             .subject = standard_subject};
 
 struct stream *standard_file_new(lua_State *L, int number) {
-    struct filed *filed = (struct filed *)buffer_block(sizeof *filed);
+    struct filed *filed = buffer_block(sizeof *filed);
     if (!filed) luaL_error(L, "stdio: not enough memory");
     memset(filed, 0, offsetof(struct filed, chunk));
     standard_init(L, &filed->standard, number);
