@@ -149,8 +149,7 @@ struct runtime *runtime_open(lua_State *L, const struct runtime_options *options
     lua_setmetatable(L, -2);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &runtime_key);
     struct runtime *runtime = *box = calloc(1, sizeof *runtime);
-    if (!runtime || !(runtime->requests = allocator_open()))
-        luaL_error(L, "lilac: not enough memory");
+    if (!runtime) luaL_error(L, "lilac: not enough memory");
     runtime->options = *options;
     runtime->root.future.magic = TASK_MAGIC;
     runtime->root.runtime = runtime;
@@ -169,6 +168,8 @@ struct runtime *runtime_open(lua_State *L, const struct runtime_options *options
     runtime->clock.fire[DEADLINE_GRACE] = on_grace_over;
     runtime->report_deadline.kind = DEADLINE_REPORT;
     runtime->exception_handler_ref = LUA_NOREF;
+    runtime->requests = allocator_open(); /* from here on runtime_gc can end what has begun */
+    if (!runtime->requests) luaL_error(L, "lilac: not enough memory");
     open_loop(L, runtime);
     ages_look(&runtime->ages, 0, coarse_now_ns());
     runtime->tasks_ref = new_table_ref(L, NULL);
