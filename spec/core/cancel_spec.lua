@@ -84,6 +84,16 @@ describe("Task:cancel", function()
     assert.matches("two$", error_of(task).message)
   end)
 
+  it("has a message for one of the tasks that the same line cancels, or for none", function()
+    local tasks = {}
+    for i = 1, 3 do tasks[i] = start(lilac.sleep, 60) end
+    for _, task in ipairs(tasks) do task:cancel() end
+    tasks[2]:cancel "alone"
+    for i, ending in ipairs {":%d+$", ": alone$", ":%d+$"} do
+      assert.matches("^cancelled by task:cancel%(%) at .*" .. ending, error_of(tasks[i]).message)
+    end
+  end)
+
   it("may be caught with lilac.pcall: then the task goes on, and is not cancelled", function()
     local task = start(function()
       local ok, err = lilac.pcall(lilac.sleep, 60)

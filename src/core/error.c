@@ -8,8 +8,6 @@
 
 enum { METATABLE_KEY = ERROR_MAGIC }; /* in the registry: an address takes twice as long to find */
 
-enum { FIELDS = 1, CAUSE = 2 }; /* uservalues */
-
 enum { CANCELLED = 1, TIMEOUT = 2 }; /* places in `classes` */
 
 static const struct {
@@ -95,7 +93,7 @@ static const char *system_class(int code) {
 }
 
 static struct error *push_error(lua_State *L, int class_index) {
-    struct error *error = lua_newuserdatauv(L, sizeof *error, 2);
+    struct error *error = lua_newuserdatauv(L, sizeof *error, 1);
     *error = (struct error){.magic = ERROR_MAGIC, .class_index = (uint32_t)class_index};
     lua_rawgeti(L, LUA_REGISTRYINDEX, METATABLE_KEY);
     lua_setmetatable(L, -2);
@@ -158,15 +156,11 @@ bool error_is(lua_State *L, int index, const char *class_name) {
 
 void error_set_field(lua_State *L, int index, const char *name) {
     index = lua_absindex(L, index);
-    if (strcmp(name, "cause") == 0) {
-        lua_setiuservalue(L, index, CAUSE);
-        return;
-    }
-    if (lua_getiuservalue(L, index, FIELDS) != LUA_TTABLE) {
+    if (lua_getiuservalue(L, index, 1) != LUA_TTABLE) {
         lua_pop(L, 1);
         lua_createtable(L, 0, 2);
         lua_pushvalue(L, -1);
-        lua_setiuservalue(L, index, FIELDS);
+        lua_setiuservalue(L, index, 1);
     }
     lua_insert(L, -2);
     lua_setfield(L, -2, name);
@@ -174,8 +168,7 @@ void error_set_field(lua_State *L, int index, const char *name) {
 }
 
 void error_push_field(lua_State *L, int index, const char *name) {
-    bool is_cause = strcmp(name, "cause") == 0;
-    if (lua_getiuservalue(L, index, is_cause ? CAUSE : FIELDS) != LUA_TTABLE || is_cause) return;
+    if (lua_getiuservalue(L, index, 1) != LUA_TTABLE) return;
     lua_getfield(L, -1, name);
     lua_remove(L, -2);
 }

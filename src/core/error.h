@@ -16,9 +16,8 @@ struct cancel_origin {
     struct place place;
 };
 
-/* An error object. Its uservalues are the table of its fields, made when the first one is set, and
- * its `cause`. What can be told from the struct alone costs no table: cancellations and timeouts
- * are many. */
+/* An error object. Its uservalue is the table of its fields, made when the first one is set. What
+ * can be told from the struct alone costs no table: cancellations and timeouts are many. */
 struct error {
     uint32_t magic;
     uint32_t class_index;
@@ -43,8 +42,7 @@ void error_become_timeout(struct error *cancelled);
  * belongs to the negative libuv code. */
 void error_new_system(lua_State *L, int code);
 
-/* Pushes an error of the same class and origin, that of no task, without fields or cause. These are
- * its uservalues, a table and a value. */
+/* Pushes an error of the same class and origin, that of no task, without fields. */
 struct error *error_new_like(lua_State *L, const struct error *other);
 
 /* The error object at `index`, or NULL. */

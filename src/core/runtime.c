@@ -86,7 +86,7 @@ static int runtime_gc(lua_State *L) {
         handle_free_all(runtime);
     }
     for (struct task *task = task_next(runtime, NULL); task; task = task_next(runtime, task))
-        allocator_realloc(runtime->requests, task->request, sizeof *task->request, 0);
+        task_drop_request(task);
     free_tables(runtime);
     /* A thread of the pool that is stuck in a system call may still write to the loop. */
     if (runtime->open && uv_loop_close(&runtime->loop) != 0)

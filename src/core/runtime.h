@@ -86,8 +86,9 @@ struct runtime {
     struct nesting *nesting;
     volatile sig_atomic_t turns; /* of the loop, so far: tells whether somebody holds it */
 
-    struct allocator *requests;    /* their memory: a cancellation is never refused for a limit */
-    struct slots slots;            /* of tasks */
+    struct allocator *requests; /* their memory: a cancellation is never refused for a limit */
+    struct cancel_request *last_request; /* without a message, for others to share, or NULL */
+    struct slots slots;                  /* of tasks */
     lua_State **coroutines;        /* by slot, from 1; NULL where a task would need a new one */
     uint32_t live;                 /* tasks */
     uint32_t idle;                 /* coroutines without a task, … */

@@ -265,55 +265,71 @@ void task_interrupt(struct task *task) {
     }
 }
 
-/* A request in place of the one that is pending, if any. NULL: out of memory. */
-static struct cancel_request *new_request(struct task *task) {
-    struct cancel_request *request = task->request;
-    if (!request) {
-        request = allocator_realloc(task->runtime->requests, NULL, 0, sizeof *request);
+static bool is_plain(const struct cancel_request *request) {
+    return request->message_ref == LUA_NOREF && request->error_ref == LUA_NOREF;
+}
+
+static bool is_same(const struct cancel_request *a, const struct cancel_request *b) {
+    const struct cancel_origin *x = &a->origin, *y = &b->origin;
+    return a->own == b->own && x->by == y->by && x->seconds == y->seconds &&
+           x->place.line == y->place.line && x->place.source == y->place.source;
+}
+
+/* Tasks that are cancelled in a loop share one request. NULL: out of memory. */
+static struct cancel_request *request_take(struct runtime *runtime,
+                                           const struct cancel_request *asked) {
+    struct cancel_request *request = runtime->last_request;
+    if (!request || !is_plain(asked) || !is_same(request, asked)) {
+        request = allocator_realloc(runtime->requests, NULL, 0, sizeof *request);
         if (!request) return NULL;
-        task->pending++;
-    } else {
-        luaL_unref(task->runtime->L, LUA_REGISTRYINDEX, request->message_ref);
-        luaL_unref(task->runtime->L, LUA_REGISTRYINDEX, request->error_ref);
+        *request = *asked;
+        if (is_plain(request)) runtime->last_request = request;
     }
-    request->message_ref = request->error_ref = LUA_NOREF;
-    request->own = false;
-    return task->request = request;
+    request->tasks++;
+    return request;
 }
 
-void task_cancel(struct task *task, const struct cancel_origin *origin, int message_ref) {
-    bool alive = task->future.state == FUTURE_PENDING;
-    struct cancel_request *request = alive ? new_request(task) : NULL;
-    if (!request) {
-        luaL_unref(task->runtime->L, LUA_REGISTRYINDEX, message_ref);
-        return;
-    }
-    request->origin = *origin;
-    request->message_ref = message_ref;
-    request->own = task == task->runtime->current;
-    task_interrupt(task);
-}
-
-void task_throw(struct task *task, int error_ref) {
-    bool alive = task->future.state == FUTURE_PENDING;
-    struct cancel_request *request = alive ? new_request(task) : NULL;
-    if (!request) {
-        luaL_unref(task->runtime->L, LUA_REGISTRYINDEX, error_ref);
-        return;
-    }
-    request->origin = (struct cancel_origin){.by = "an error"};
-    request->error_ref = error_ref;
-    task_interrupt(task);
+static void unref(struct runtime *runtime, const struct cancel_request *request) {
+    luaL_unref(runtime->L, LUA_REGISTRYINDEX, request->message_ref);
+    luaL_unref(runtime->L, LUA_REGISTRYINDEX, request->error_ref);
 }
 
 void task_drop_request(struct task *task) {
+    struct runtime *runtime = task->runtime;
     struct cancel_request *request = task->request;
     if (!request) return;
-    luaL_unref(task->runtime->L, LUA_REGISTRYINDEX, request->message_ref);
-    luaL_unref(task->runtime->L, LUA_REGISTRYINDEX, request->error_ref);
-    allocator_realloc(task->runtime->requests, request, sizeof *request, 0);
     task->request = NULL;
     task->pending--;
+    if (--request->tasks > 0) return;
+    if (request == runtime->last_request) runtime->last_request = NULL;
+    unref(runtime, request);
+    allocator_realloc(runtime->requests, request, sizeof *request, 0);
+}
+
+/* Asks in place of the request that is pending, if any. */
+static void ask(struct task *task, const struct cancel_request *asked) {
+    bool alive = task->future.state == FUTURE_PENDING;
+    struct cancel_request *request = alive ? request_take(task->runtime, asked) : NULL;
+    if (!request) {
+        unref(task->runtime, asked);
+        return;
+    }
+    task_drop_request(task);
+    task->request = request;
+    task->pending++;
+    task_interrupt(task);
+}
+
+void task_cancel(struct task *task, const struct cancel_origin *origin, int message_ref) {
+    ask(task, &(struct cancel_request){.origin = *origin,
+                                       .message_ref = message_ref,
+                                       .error_ref = LUA_NOREF,
+                                       .own = task == task->runtime->current});
+}
+
+void task_throw(struct task *task, int error_ref) {
+    ask(task, &(struct cancel_request){
+                  .origin = {.by = "an error"}, .message_ref = LUA_NOREF, .error_ref = error_ref});
 }
 
 const struct cancel_origin *task_pending_origin(const struct task *task) {

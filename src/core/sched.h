@@ -41,9 +41,10 @@ struct watch {
     int index;             /* for those who watch several */
 };
 
-/* A cancellation by task:cancel() that was not raised yet. */
+/* A cancellation by task:cancel() that was not raised yet; of one task, or of several. */
 struct cancel_request {
     struct cancel_origin origin;
+    uint32_t tasks;  /* that have it */
     int message_ref; /* in the registry, or LUA_NOREF */
     int error_ref;   /* an error to raise in place of a CancelledError, or LUA_NOREF */
     bool own;        /* the task asked for it itself */

@@ -73,28 +73,25 @@ static void push_outcome(lua_State *L) {
     }
 }
 
+/* As a table: that of the children, each of which gives its place to its outcome. */
 static int gather_results(lua_State *L, struct gather *gather) {
-    bool as_table = gather->as_table;
     int count = gather->count;
-    if (as_table) {
-        lua_createtable(L, count, 1);
-        lua_pushinteger(L, count);
-        lua_setfield(L, -2, "n");
-    } else {
-        luaL_checkstack(L, count + 2, "too many results");
-    }
-    int results = lua_gettop(L);
+    if (!gather->as_table) luaL_checkstack(L, count + 2, "too many results");
     for (int i = 1; i <= count; i++) {
         lua_rawgeti(L, CHILDREN, i);
         push_outcome(L);
-        if (as_table) {
-            lua_rawseti(L, results, i);
-            lua_settop(L, results);
+        if (gather->as_table) {
+            lua_rawseti(L, CHILDREN, i);
+            lua_pop(L, 1);
         } else {
             lua_remove(L, -2);
         }
     }
-    return as_table ? 1 : count;
+    if (!gather->as_table) return count;
+    lua_pushinteger(L, count);
+    lua_setfield(L, CHILDREN, "n");
+    lua_pushvalue(L, CHILDREN);
+    return 1;
 }
 
 /* [children, block] */
@@ -174,7 +171,7 @@ static struct gather *collect(lua_State *L, bool as_table) {
     luaL_argcheck(L, count >= 0 && count < INT_MAX / 2, 1,
                   "a list expected, of which # gives the length");
     if (as_table && (lua_Unsigned)count > lua_rawlen(L, 1)) make_plain(L, count);
-    lua_createtable(L, (int)count, 0);
+    lua_createtable(L, (int)count, as_table);
     int children = lua_gettop(L);
     size_t size = sizeof(struct gather) + (size_t)count * sizeof(struct watch);
     struct gather *gather = lua_newuserdatauv(L, size, 0);

@@ -490,7 +490,7 @@ static void put_contents(struct packer *p) {
         put_table_contents(p, object);
     } else if (lua_isfunction(L, object)) {
         put_upvalues(p, object);
-    } else { /* an error: fields, cause; a variable: name, default */
+    } else { /* an error: fields; a variable: name, default */
         for (int i = 1; i <= 2; i++, lua_pop(L, 1)) {
             lua_getiuservalue(L, object, i);
             put_value(p);
