@@ -51,7 +51,10 @@ SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all
 # A switch between tasks crosses half the files of core/: LTO is worth 18 % there, -O3 nothing.
 LTO := $(if $(findstring gcc,$(CC)),-flto=auto)
 
-FLAGS_release := -O2 $(LTO)
+# Without whole cache lines for functions, a change anywhere moves the switch by up to a fifth.
+ALIGN := -falign-functions=64
+
+FLAGS_release := -O2 $(ALIGN) $(LTO)
 FLAGS_strict  := -O2 -Werror
 FLAGS_debug   := -O0 -DLILAC_PLAIN_MALLOC
 FLAGS_tsan    := -O1 -DLILAC_PLAIN_MALLOC -fno-omit-frame-pointer -fsanitize=thread
