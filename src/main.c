@@ -408,7 +408,11 @@ int main(int argc, char **argv) {
                               .argc = argc,
                               .jobs = calloc((size_t)argc + 2, sizeof(struct job)),
                               .runtime = {.grace_s = 10, .slow_callback_s = 0.1}};
-    int exit_signal = 0, status = command.jobs != NULL ? parse(&command) : FAILED;
+    if (command.jobs == NULL) {
+        complain("not enough memory");
+        return FAILED;
+    }
+    int exit_signal = 0, status = parse(&command);
     if (status == GO_ON) status = run_in_new_state(&command, &exit_signal);
     free(command.jobs);
     fflush(stdout); /* not all files: a thread that was left behind may read stdin, and holds it */

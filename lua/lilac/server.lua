@@ -113,17 +113,28 @@ local function incoming(self, listener)
   return function() return accept_with_room(self, listener) end
 end
 
+--- Closes a connection that was accepted, and for whose task there was no memory.
+local function give_up(self, stream)
+  stream:close()
+  if self._has_door then self._connections:dismiss() end
+end
+
+--- A listener that nobody accepts from is closed, so that clients do not wait for ever.
 local function accept_all(self, listener)
-  local pause = FIRST_PAUSE
+  local listener <close> = listener -- luacheck: ignore
+  local pause, accepted = FIRST_PAUSE, nil
   local function accept_while_able()
     for stream in incoming(self, listener) do
-      pause = FIRST_PAUSE
+      accepted = stream
       self._connections:begin(stream, name_of(self, stream))
+      pause, accepted = FIRST_PAUSE, nil
     end
   end
   while true do
     local ok, err = pcall(accept_while_able)
     if ok or lilac.errors.is(err, "ClosedError") then return end
+    if accepted then give_up(self, accepted) end
+    accepted = nil
     accept_failed(self, err)
     lilac.sleep(pause)
     pause = math.min(2 * pause, LAST_PAUSE)

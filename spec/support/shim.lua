@@ -1,20 +1,25 @@
--- shim(variables) → what stands before the command of a child (the option `env` of child.lua), so
--- that its calls of the C library go through shim.c; variables: { SHIM_FULL = 3, … }.
+-- shim(variables [, name]) → what stands before the command of a child (the option `env` of
+-- child.lua), so that its calls of the C library go through spec/support/<name>.c, or shim.c;
+-- variables: { SHIM_FULL = 3, … }.
 
-local path
+local paths = {}
 
-local function build()
-  path = os.tmpname()
-  assert(os.execute(("${CC:-cc} -D_GNU_SOURCE -shared -fPIC -o %s spec/support/shim.c -ldl")
-    :format(path)))
+local function build(name)
+  local path = os.tmpname()
+  assert(os.execute(("${CC:-cc} -D_GNU_SOURCE -shared -fPIC -o %s spec/support/%s.c -ldl")
+    :format(path, name)))
+  return path
 end
 
-return function(variables)
-  if not path then build() end
+return function(variables, name)
+  name = name or "shim"
+  paths[name] = paths[name] or build(name)
   local words = {}
-  for name, value in pairs(variables) do words[#words + 1] = ("%s='%s'"):format(name, value) end
+  for variable, value in pairs(variables) do
+    words[#words + 1] = ("%s='%s'"):format(variable, value)
+  end
   -- ASan is content to come second, as long as it is told.
   words[#words + 1] = "ASAN_OPTIONS=$ASAN_OPTIONS:verify_asan_link_order=0"
-  words[#words + 1] = "LD_PRELOAD=" .. path
+  words[#words + 1] = "LD_PRELOAD=" .. paths[name]
   return "env " .. table.concat(words, " ")
 end

@@ -133,7 +133,8 @@ static int box_close(lua_State *L) {
 
 void lilac_handle_metatable(lua_State *L, const lilac_handle_type *type, const luaL_Reg *methods,
                             const luaL_Reg *meta) {
-    if (luaL_newmetatable(L, type->name)) {
+    if (luaL_getmetatable(L, type->name) == LUA_TNIL) {
+        lua_newtable(L);
         object_seal(L);
         lua_pushstring(L, short_name(type));
         lua_setfield(L, -2, "__name");
@@ -147,6 +148,7 @@ void lilac_handle_metatable(lua_State *L, const lilac_handle_type *type, const l
         if (methods) luaL_setfuncs(L, methods, 0);
         lua_setfield(L, -2, "__index");
         if (meta) luaL_setfuncs(L, meta, 0);
+        lua_setfield(L, LUA_REGISTRYINDEX, type->name); /* when it is whole */
     }
     lua_pop(L, 1);
 }

@@ -15,17 +15,17 @@ static int task_place(uint32_t slot) {
 }
 
 /* A slot's coroutine is also in runtime->coroutines, so that reusing it takes no look into the
- * table. */
+ * table. They get their room before the slots: no slot is without. */
 static void grow(lua_State *L, struct runtime *runtime) {
-    uint32_t had = runtime->slots.count;
+    uint32_t had = runtime->slots.count, count = slots_needed(&runtime->slots);
+    if (count > had) {
+        lua_State **more = realloc(runtime->coroutines, count * sizeof *more);
+        if (!more) luaL_error(L, "create_task: not enough memory");
+        runtime->coroutines = more;
+        for (uint32_t slot = had; slot < count; slot++)
+            more[slot] = NULL;
+    }
     if (!slots_reserve(&runtime->slots)) luaL_error(L, "create_task: not enough memory");
-    if (had == runtime->slots.count) return;
-    size_t size = runtime->slots.count * sizeof *runtime->coroutines;
-    lua_State **more = realloc(runtime->coroutines, size);
-    if (!more) luaL_error(L, "create_task: not enough memory");
-    runtime->coroutines = more;
-    for (uint32_t slot = had; slot < runtime->slots.count; slot++)
-        more[slot] = NULL;
 }
 
 lua_State *pool_next(const struct runtime *runtime, int size) {

@@ -88,6 +88,7 @@ struct runtime {
 
     struct allocator *requests; /* their memory: a cancellation is never refused for a limit */
     struct cancel_request *last_request; /* without a message, for others to share, or NULL */
+    struct cancel_request spare_request; /* when there is no memory for one */
     struct slots slots;                  /* of tasks */
     lua_State **coroutines;        /* by slot, from 1; NULL where a task would need a new one */
     uint32_t live;                 /* tasks */

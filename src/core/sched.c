@@ -275,23 +275,32 @@ static bool is_same(const struct cancel_request *a, const struct cancel_request 
            x->place.line == y->place.line && x->place.source == y->place.source;
 }
 
-/* Tasks that are cancelled in a loop share one request. NULL: out of memory. */
-static struct cancel_request *request_take(struct runtime *runtime,
-                                           const struct cancel_request *asked) {
-    struct cancel_request *request = runtime->last_request;
-    if (!request || !is_plain(asked) || !is_same(request, asked)) {
-        request = allocator_realloc(runtime->requests, NULL, 0, sizeof *request);
-        if (!request) return NULL;
-        *request = *asked;
-        if (is_plain(request)) runtime->last_request = request;
-    }
-    request->tasks++;
-    return request;
-}
-
 static void unref(struct runtime *runtime, const struct cancel_request *request) {
     luaL_unref(runtime->L, LUA_REGISTRYINDEX, request->message_ref);
     luaL_unref(runtime->L, LUA_REGISTRYINDEX, request->error_ref);
+}
+
+/* Without memory a cancellation is carried out nevertheless, and only forgets who has asked. */
+static struct cancel_request *request_new(struct runtime *runtime,
+                                          const struct cancel_request *asked) {
+    struct cancel_request *request = allocator_realloc(runtime->requests, NULL, 0, sizeof *request);
+    if (!request) {
+        unref(runtime, asked);
+        return &runtime->spare_request;
+    }
+    *request = *asked;
+    if (is_plain(request)) runtime->last_request = request;
+    return request;
+}
+
+/* Tasks that are cancelled in a loop share one request. */
+static struct cancel_request *request_take(struct runtime *runtime,
+                                           const struct cancel_request *asked) {
+    struct cancel_request *last = runtime->last_request;
+    bool shared = last && is_plain(asked) && is_same(last, asked);
+    struct cancel_request *request = shared ? last : request_new(runtime, asked);
+    request->tasks++;
+    return request;
 }
 
 void task_drop_request(struct task *task) {
@@ -308,12 +317,11 @@ void task_drop_request(struct task *task) {
 
 /* Asks in place of the request that is pending, if any. */
 static void ask(struct task *task, const struct cancel_request *asked) {
-    bool alive = task->future.state == FUTURE_PENDING;
-    struct cancel_request *request = alive ? request_take(task->runtime, asked) : NULL;
-    if (!request) {
+    if (task->future.state != FUTURE_PENDING) {
         unref(task->runtime, asked);
         return;
     }
+    struct cancel_request *request = request_take(task->runtime, asked);
     task_drop_request(task);
     task->request = request;
     task->pending++;
@@ -450,8 +458,11 @@ static void task_end(lua_State *L, struct task *task, enum future_state state, i
     if (task->request) task_drop_request(task);
     if (task->has_context) context_copy(L, NULL, task);
     bool awaited = task->future.waiters != NULL;
-    future_end(L, object, state, count);
-    if (task->L) pool_give(L, task);
+    future_end(L, object, state, count); /* whoever is told may still look for the task */
+    if (stage_has(task))
+        stage_leave(task);
+    else if (task->L)
+        pool_give(L, task);
     task->runtime->live--;
     if (state == FUTURE_FAILED && !awaited) report_failure(L, object);
     lua_settop(L, object - 1);
@@ -485,7 +496,6 @@ static void end_unbegun(struct task *task) {
     task_push(L, task);
     task_take_cancellation(L, task);
     waitq_unlink(&task->own);
-    if (stage_has(task)) stage_leave(task);
     task_end(L, task, end_state(L, task, true), 1);
 }
 
@@ -502,7 +512,6 @@ static bool leave_stage(struct task *task) {
         can_begin = lua_pcall(L, 1, 0, 0) == LUA_OK;
     }
     if (!can_begin) {
-        stage_leave(task);
         task_end(L, task, FUTURE_FAILED, 1);
         return false;
     }

@@ -14,10 +14,16 @@ struct slots {
     uint32_t count, free_count;
 };
 
+/* How many numbers there are when slots_take has one to give. */
+static inline uint32_t slots_needed(const struct slots *slots) {
+    if (slots->free_count > 0) return slots->count;
+    return slots->count > 0 ? slots->count * 2 : 64;
+}
+
 /* Makes sure that slots_take has one to give; false: out of memory. */
 static inline bool slots_reserve(struct slots *slots) {
-    if (slots->free_count > 0) return true;
-    uint32_t count = slots->count > 0 ? slots->count * 2 : 64;
+    uint32_t count = slots_needed(slots);
+    if (count == slots->count) return true;
     uint32_t *more = realloc(slots->free, count * sizeof *more);
     if (!more) return false;
     slots->free = more;

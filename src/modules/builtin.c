@@ -91,7 +91,17 @@ static void add_searcher(lua_State *L) {
     lua_pop(L, 2);
 }
 
+/* Lua makes the metatable of its large buffers when it first needs one. Without memory for all of
+ * it then, string.rep and others would never work again. */
+static void make_buffer_metatable(lua_State *L) {
+    luaL_Buffer buffer;
+    luaL_buffinitsize(L, &buffer, LUAL_BUFFERSIZE + 1);
+    luaL_pushresultsize(&buffer, 0);
+    lua_pop(L, 1);
+}
+
 void lilac_open_modules(lua_State *L) {
+    make_buffer_metatable(L);
     lua_newtable(L);
     lua_createtable(L, 0, 1);
     lua_pushcfunction(L, load_field);

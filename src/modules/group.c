@@ -132,7 +132,11 @@ static int group_create_task(lua_State *L) {
                            group->closed ? "is closed" : "is shutting down");
     struct task *task = task_create(L, lua_gettop(L) - 2);
     struct member *member = malloc(sizeof *member);
-    if (!member) return luaL_error(L, "create_task: not enough memory");
+    if (!member) {
+        struct cancel_origin origin = cancel_origin_here(L, "create_task, out of memory", 0);
+        task_cancel(task, &origin, LUA_NOREF);
+        return luaL_error(L, "create_task: not enough memory");
+    }
     member->group = group;
     member->watch = (struct watch){.ended = on_child_ended};
     list_append(&group->members, &member->link);
