@@ -18,7 +18,7 @@
 
 #define RESUMES_PER_POLL 64      /* I/O is looked at after so many resumes … */
 #define RESUMES_PER_LOOK 8       /* … or when, at one of these looks at a cheap clock, */
-#define POLL_NS          4000000 /* so much time has passed */
+#define POLL_NS          4000000 /* so much time has passed, and a tick of that clock */
 #define DRY_MS           1000
 #define MAX_TIMER_MS     2592000000u /* 30 days */
 
@@ -138,6 +138,12 @@ static uint64_t coarse_now_ns(void) {
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+static uint64_t coarse_tick_ns(void) {
+    struct timespec tick;
+    clock_getres(CLOCK_MONOTONIC_COARSE, &tick);
+    return (uint64_t)tick.tv_nsec;
+}
+
 struct runtime *runtime_open(lua_State *L, const struct runtime_options *options) {
     luaL_requiref(L, "lilac.errors", luaopen_lilac_errors, 0); /* for what fails here */
     lua_pop(L, 1);
@@ -154,6 +160,7 @@ struct runtime *runtime_open(lua_State *L, const struct runtime_options *options
     runtime->root.future.magic = TASK_MAGIC;
     runtime->root.runtime = runtime;
     runtime->random = options->shuffle_seed | 1;
+    runtime->poll_ns = POLL_NS + coarse_tick_ns();
     runtime->handles.next = runtime->handles.prev = &runtime->handles;
     waitq_init(&runtime->ready);
     waitq_init(&runtime->arrived);
@@ -218,7 +225,7 @@ static void run_queue(struct runtime *runtime, struct waitq *queue) {
             ages_look(&runtime->ages, runtime->last_id, now_ns);
             if (resumes == 0)
                 began_ns = now_ns;
-            else if (now_ns - began_ns >= POLL_NS)
+            else if (now_ns - began_ns >= runtime->poll_ns)
                 return;
         }
         lilac_wait *wait = take_from(runtime, queue);

@@ -75,6 +75,7 @@ struct runtime {
     struct ages ages;
     struct runtime_options options;
 
+    uint64_t poll_ns;      /* the longest that tasks run before I/O is looked at */
     struct waitq ready;    /* own waits of tasks, and callbacks (no task) */
     struct waitq arrived;  /* the same, woken by the world while others were ready: go first */
     struct waitq aside;    /* those that are ready, while the loop looks around */

@@ -37,6 +37,7 @@ static int end_status(uv_stream_t *uv, int status) {
 static void on_read(uv_stream_t *uv, ssize_t size, const uv_buf_t *buf) {
     struct stream *stream = stream_of(uv);
     if (size > 0) {
+        stream->readable = false; /* this was all */
         stream_received(stream, buf->base, (size_t)size);
     } else if (size == UV_ENOBUFS) { /* there was something, and no room for it */
         stream_readable(stream);
