@@ -121,7 +121,7 @@ end
 
 --- A listener that nobody accepts from is closed, so that clients do not wait for ever.
 local function accept_all(self, listener)
-  local listener <close> = listener -- luacheck: ignore
+  local _ <close> = listener
   local pause, accepted = FIRST_PAUSE, nil
   local function accept_while_able()
     for stream in incoming(self, listener) do
