@@ -93,6 +93,9 @@ function start_tls.prepare(options, given, complain)
   if own and connection.context then
     complain("option '%s' is one of the Context", (next(own)))
   end
+  if own and own.verify == nil and connection.server_side and not own.ca then
+    own.verify = false -- there is nobody to be verified: what the system trusts is not read
+  end
   local context = connection.context or own and new_context(own, complain) or default_context()
   if connection.server_side and not context:serves() then
     complain("a server needs a certificate: option 'cert'")

@@ -278,6 +278,20 @@ describe("lilac.net with tls", function()
 end)
 
 describe("start_tls.prepare", function()
+  it("does not read what the system trusts for a server, nor beside `ca`", function()
+    local fifo = made:path "fifo" -- whoever opens it, waits for a writer
+    os.execute("mkfifo " .. fifo)
+    local child = run(([[
+      local net = require "lilac".net
+      local server <close> = net.serve("127.0.0.1", 0, function(s) s:write "hello" end,
+        { tls = { cert = %q, key = %q } })
+      local stream <close> = net.connect("127.0.0.1", server.port, { tls = { ca = %q } })
+      io.write(stream:read "a")
+      io.stdout:flush()
+    ]]):format(cert, key, made.ca), { env = "SSL_CERT_FILE=" .. fifo, limit = 20 })
+    assert.same({ "hello", "", 0 }, { child.stdout, child.stderr, child.status })
+  end)
+
   it("lets the user name another host than the caller", function()
     local shake_hands = start_tls.prepare({ server_hostname = "localhost", ca = made.ca },
       { server_side = false, server_hostname = "127.0.0.2" }, error)
