@@ -6,7 +6,7 @@ local source = require "source"
 -- The floors, from the ground up. A file may include its own floor and what is below.
 local GROUND, NOUNS, CORE, MODULES, TOP = 1, 2, 3, 4, 5
 local floor_of_core = {
-  list = GROUND, buffer = GROUND, place = GROUND, error = NOUNS, args = NOUNS,
+  list = GROUND, buffer = GROUND, scratch = GROUND, place = GROUND, error = NOUNS, args = NOUNS,
 }
 local names = { "ground", "nouns", "core", "modules", "top" }
 
@@ -17,7 +17,7 @@ local function set(words)
   return members
 end
 
-local nouns = set "args buffer crew late list waitq work error object"
+local nouns = set "args buffer scratch crew late list waitq work error object"
 local insiders = set [[base task callback coroutine debug gather group timeout context inspect
                        watchdog interrupt report trace sync lock queue testing signal thread far
                        channel standard standard_poll terminal connections]]

@@ -18,6 +18,7 @@
 
 #include "../core/list.h"
 #include "../core/runtime.h"
+#include "../core/scratch.h"
 #include "standard.h"
 #include "terminal.h"
 
@@ -38,13 +39,11 @@ static bool is_ready(int fd, short events) {
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
-/* As that of uv_stream.c: who fills it empties it at once. */
-static _Thread_local _Alignas(BUFFER_ALIGNMENT) char inbox[64 * 1024];
-
 static int polled_try_read(struct stream *stream, const char **bytes, size_t max) {
     struct polled *polled = stream->own;
     int fd = polled->standard.fd;
-    size_t size = max < sizeof inbox ? max : sizeof inbox;
+    size_t size = max < INBOX ? max : INBOX;
+    char *inbox = scratch->inbox;
     ssize_t got;
     if (polled->kind == SHARED && !is_ready(fd, POLLIN)) return UV_EAGAIN;
     do {
@@ -64,7 +63,7 @@ static void on_readable(uv_poll_t *poll, int status, int events) {
         return;
     }
     const char *bytes;
-    int size = polled_try_read(stream, &bytes, sizeof inbox);
+    int size = polled_try_read(stream, &bytes, INBOX);
     if (size > 0) {
         stream_received(stream, bytes, (size_t)size);
     } else if (size != UV_EAGAIN) {
@@ -75,6 +74,7 @@ static void on_readable(uv_poll_t *poll, int status, int events) {
 
 static int polled_start(struct stream *stream) {
     if (standard_descriptor(stream) != STDIN_FILENO) return UV_EBADF;
+    if (!scratch_open()) return UV_ENOMEM;
     return uv_poll_start(&stream->uv.poll, UV_READABLE, on_readable);
 }
 

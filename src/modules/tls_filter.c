@@ -15,13 +15,11 @@
 
 #include "../core/error.h"
 #include "../core/list.h"
+#include "../core/scratch.h"
 
 enum {
-    RECORD = 16 * 1024, /* as much as TLS puts into one */
-    PIECE = 3 * RECORD,
-    OUTBOX = 64 * 1024, /* a piece, with what TLS adds to it */
-    INBOX = 64 * 1024,
-    LAST_READS = 4, /* of a peer that has left */
+    PIECE = 3 * RECORD, /* fits into the outbox with what TLS adds to it */
+    LAST_READS = 4,     /* of a peer that has left */
     SUBJECT = 128
 };
 
@@ -48,8 +46,7 @@ static struct tls *tls_of(const struct stream *stream) {
 
 /* ---- what OpenSSL reads and writes ----------------------------------------------------------- */
 
-/* One serves all connections of a thread: it is empty whenever a function of this file returns. */
-static _Thread_local char outbox[OUTBOX];
+/* Of the scratch. It is empty whenever a function of this file returns. */
 static _Thread_local size_t outbox_size;
 
 static void records_send(struct stream *stream) {
@@ -64,7 +61,7 @@ static void records_send(struct stream *stream) {
 /* Empties the outbox: into the transport, and what that does not take into the queue. */
 static void outbox_flush(struct stream *stream) {
     struct tls *tls = tls_of(stream);
-    uv_buf_t rest = {.base = outbox, .len = outbox_size};
+    uv_buf_t rest = {.base = scratch->outbox, .len = outbox_size};
     outbox_size = 0;
     if (rest.len == 0 || tls->write_status != 0) return;
     bool is_busy = tls->sending.size > 0;
@@ -99,7 +96,7 @@ static int bio_read(BIO *bio, char *bytes, int size) {
 /* A record is never larger than the outbox. */
 static int bio_write(BIO *bio, const char *bytes, int size) {
     if ((size_t)size > OUTBOX - outbox_size) outbox_flush(ossl.BIO_get_data(bio));
-    memcpy(outbox + outbox_size, bytes, (size_t)size);
+    memcpy(scratch->outbox + outbox_size, bytes, (size_t)size);
     outbox_size += (size_t)size;
     return size;
 }
@@ -204,7 +201,7 @@ struct gathering {
 };
 
 static size_t gather(struct gathering *from, const char **bytes) {
-    static _Thread_local char record[RECORD];
+    char *record = scratch->record;
     size_t size = 0;
     while (from->at < from->end) {
         const char *base = from->at->base + from->skip;
@@ -545,7 +542,7 @@ static void begin_as_server(struct tls *tls) {
 }
 
 static struct tls *tls_new(struct stream *stream, const struct tls_start *start) {
-    struct tls *tls = calloc(1, sizeof *tls);
+    struct tls *tls = scratch_open() ? calloc(1, sizeof *tls) : NULL;
     SSL *ssl = tls ? ossl.SSL_new(start->context->ssl) : NULL;
     BIO *bio = ssl ? bio_new(stream) : NULL;
     if (!bio || !ossl.SSL_set_ex_data(ssl, 0, &tls->connection)) {

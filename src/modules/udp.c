@@ -13,8 +13,8 @@
 #include <unistd.h>
 
 #include "../core/args.h"
-#include "../core/buffer.h"
 #include "../core/list.h"
+#include "../core/scratch.h"
 #include "../core/waitq.h"
 #include "address.h"
 #include "builtin.h"
@@ -22,7 +22,7 @@
 #include "multicast.h"
 
 enum {
-    LARGEST = 64 * 1024,   /* no datagram is longer */
+    LARGEST = INBOX,       /* no datagram is longer */
     RECEIVES_PER_TURN = 32 /* then the others get their turn, even when datagrams pour in */
 };
 
@@ -120,10 +120,6 @@ static int udp_await(struct udp *udp, int event) {
 
 /* ---- recv ------------------------------------------------------------------------------------ */
 
-/* One buffer serves all sockets of a thread: who fills it empties it at once. A batch of datagrams
- * by one recvmmsg would save a fifth of a recvfrom, and cost 64 KiB for each of them. */
-static _Thread_local _Alignas(BUFFER_ALIGNMENT) char inbox[LARGEST];
-
 static bool recv_cancel(lilac_wait *wait) {
     struct udp *udp = container_of(wait, struct udp, receiver);
     if (waitq_empty(&udp->senders)) uv_unref((uv_handle_t *)&udp->poll);
@@ -147,7 +143,7 @@ static int recv_raise(lua_State *L, const struct udp *udp, int status) {
 /* Pushes a datagram of `size` bytes, of which `max` are wanted. */
 static int push_datagram(lua_State *L, size_t size, size_t max, const union address *from) {
     union address sender = address_unmap(from);
-    lua_pushlstring(L, inbox, size < max ? size : max);
+    lua_pushlstring(L, scratch->inbox, size < max ? size : max);
     address_push(L, &sender);
     if (size <= max) return 3;
     lua_pushinteger(L, (lua_Integer)size);
@@ -171,8 +167,10 @@ static int recv_done(lua_State *L, lilac_wait *wait) {
     udp->is_called = false;
     if (udp->in_a_row++ < RECEIVES_PER_TURN) {
         size_t max = (size_t)lua_tointeger(L, 2);
-        /* With MSG_TRUNC the kernel tells how long the datagram was. */
-        ssize_t size = recvfrom(udp->fd, inbox, max, MSG_TRUNC, &from.any, &from_size);
+        if (!scratch_open()) return recv_raise(L, udp, UV_ENOMEM);
+        /* With MSG_TRUNC the kernel tells how long the datagram was. To take several by one
+         * recvmmsg would save a fifth of a recvfrom, and cost 64 KiB for each of them. */
+        ssize_t size = recvfrom(udp->fd, scratch->inbox, max, MSG_TRUNC, &from.any, &from_size);
         if (size >= 0) return push_datagram(L, (size_t)size, max, &from);
         if (last_error() != UV_EAGAIN) return recv_raise(L, udp, last_error());
     }

@@ -7,19 +7,17 @@
 #include <unistd.h>
 
 #include "../core/list.h"
+#include "../core/scratch.h"
 #include "stream.h"
 
 static struct stream *stream_of(uv_stream_t *uv) {
     return container_of(uv, struct stream, uv.stream);
 }
 
-/* One buffer serves all reads of a thread: who fills it empties it at once. */
-static _Thread_local _Alignas(BUFFER_ALIGNMENT) char inbox[64 * 1024];
-
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf) {
     (void)suggested;
-    buf->base = inbox;
-    buf->len = stream_reads_itself(stream_of((uv_stream_t *)handle)) ? 0 : sizeof inbox;
+    buf->base = scratch->inbox;
+    buf->len = stream_reads_itself(stream_of((uv_stream_t *)handle)) ? 0 : INBOX;
 }
 
 /* Why nothing more comes. libuv takes it for the end when the peer hung up after the last bytes,
@@ -48,6 +46,7 @@ static void on_read(uv_stream_t *uv, ssize_t size, const uv_buf_t *buf) {
 }
 
 int stream_uv_start(struct stream *stream) {
+    if (!scratch_open()) return UV_ENOMEM;
     return uv_read_start(&stream->uv.stream, on_alloc, on_read);
 }
 
@@ -66,7 +65,8 @@ int stream_uv_try_read(struct stream *stream, const char **bytes, size_t max) {
     ssize_t size;
     int status = uv_fileno(&stream->uv.handle, &fd);
     if (status != 0) return status;
-    if (max > sizeof inbox) max = sizeof inbox;
+    char *inbox = scratch->inbox;
+    if (max > INBOX) max = INBOX;
     do {
         size = is_socket(stream) ? recv(fd, inbox, max, 0) : read(fd, inbox, max);
     } while (size < 0 && errno == EINTR);
@@ -107,7 +107,7 @@ int stream_uv_shutdown(struct stream *stream) {
 
 static void on_alloc_heard(uv_handle_t *handle, size_t suggested, uv_buf_t *buf) {
     (void)handle, (void)suggested;
-    *buf = uv_buf_init(inbox, sizeof inbox);
+    *buf = uv_buf_init(scratch->inbox, INBOX);
 }
 
 static void on_heard(uv_stream_t *uv, ssize_t size, const uv_buf_t *buf) {
@@ -121,7 +121,7 @@ bool stream_uv_hear_out(struct stream *stream, bool must) {
     int unread = 0;
     if ((!must && stream->accepted == 0) || uv_fileno(&stream->uv.handle, &fd) != 0) return false;
     if (!must && (ioctl(fd, FIONREAD, &unread) != 0 || unread == 0)) return false;
-    return shutdown(fd, SHUT_WR) == 0 &&
+    return scratch_open() && shutdown(fd, SHUT_WR) == 0 &&
            uv_read_start(&stream->uv.stream, on_alloc_heard, on_heard) == 0;
 }
 
