@@ -276,6 +276,7 @@ describe("the open files that stdio shares with other processes", function()
     local file <close> = program [[
       stdout:write(("y"):rep(300000), "\n")
       for line in stdin:lines() do stdout:write(#line, "\n") end
+      stdout:flush()
       os.execute "grep -h flags /proc/self/fdinfo/[01]"]]
     os.execute("chmod a+r " .. file.path)
     local result = process.run { ("(echo abc; head -c 100000 /dev/zero) | setpriv --reuid 65534 "
