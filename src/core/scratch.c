@@ -1,15 +1,27 @@
 #include "scratch.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 
 _Thread_local struct scratch *scratch;
 
-bool scratch_open(void) {
-    if (!scratch) scratch = aligned_alloc(_Alignof(struct scratch), sizeof *scratch);
-    return scratch != NULL;
+static pthread_key_t owner; /* frees that of a thread at its end, also in a host's threads */
+static bool has_owner;
+
+static void on_thread_end(void *memory) {
+    free(memory);
+    scratch = NULL;
 }
 
-void scratch_free(void) {
-    free(scratch);
-    scratch = NULL;
+static void make_owner(void) {
+    has_owner = pthread_key_create(&owner, on_thread_end) == 0;
+}
+
+bool scratch_open(void) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    if (scratch) return true;
+    pthread_once(&once, make_owner);
+    scratch = aligned_alloc(_Alignof(struct scratch), sizeof *scratch);
+    if (scratch && has_owner) pthread_setspecific(owner, scratch);
+    return scratch != NULL;
 }

@@ -21,10 +21,8 @@ struct scratch {
 /* NULL before scratch_open. */
 extern _Thread_local struct scratch *scratch;
 
-/* Whoever begins to read or to encrypt calls it first. False: out of memory. */
+/* Whoever begins to read or to encrypt calls it first. It lasts as long as the thread. False: out
+ * of memory. */
 bool scratch_open(void);
-
-/* Frees that of this thread, which is about to end. */
-void scratch_free(void);
 
 #endif

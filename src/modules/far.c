@@ -7,7 +7,6 @@
 #include "../core/interrupt.h"
 #include "../core/report.h"
 #include "../core/runtime.h"
-#include "../core/scratch.h"
 #include "../core/state.h"
 #include "builtin.h"
 #include "context.h"
@@ -277,7 +276,6 @@ static void far_close(void *context) {
     if (!far->broken || !runtime_give_up(L)) state_close(L);
     free(far);
     place_free_names();
-    scratch_free();
 }
 
 /* [error, far]: keeps what the system has said, such as that there are too many open files. */
