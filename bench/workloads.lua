@@ -33,11 +33,11 @@ local function timeout(name, title, waits, ratio)
   }
 end
 
-local function sleepers(name, count, peer_count)
+local function sleepers(name, count, repeats, peer_count)
   return {
     name = "sleepers-" .. name, folder = "sleepers",
     title = name .. " tasks sleep 0 to 2 s, created at once",
-    count = count, peer_count = peer_count,
+    count = count, peer_count = peer_count, repeats = repeats,
     metrics = {
       cpu("task", "limit", 1.3),
       {unit = "bytes", per = "task, peak", of = "limit", ratio = 1.25},
@@ -49,7 +49,7 @@ local function echo(bytes, ratio)
   return {
     name = "echo-" .. bytes, folder = "echo",
     title = "TCP echo server, 50 connections, messages of " .. bytes .. " bytes",
-    count = 50000, peer_count = 50000, argument = bytes .. " tcp", driver = "client", repeats = 4,
+    count = 15000, peer_count = 50000, argument = bytes .. " tcp", driver = "client", repeats = 12,
     metrics = {{unit = "us", per = "message", of = "limit", ratio = ratio}},
   }
 end
@@ -67,7 +67,7 @@ local function echo_unix(bytes, ratio)
   return {
     name = "echo-unix-" .. bytes, folder = "echo", without = {copas = true},
     title = "Unix-socket echo server, 50 connections, messages of " .. bytes .. " bytes",
-    count = 50000, peer_count = 50000, driver = "client", repeats = 4,
+    count = 15000, peer_count = 50000, driver = "client", repeats = 12,
     argument = bytes .. " /tmp/lilac-bench-echo.sock",
     metrics = {{unit = "us", per = "message", of = "limit", ratio = ratio}},
   }
@@ -136,7 +136,7 @@ end
 return {
   {
     name = "switch", folder = "switch", title = "two tasks, sleep(0), 2M switches in all",
-    count = 2000000, peer_count = 200000,
+    count = 2000000, peer_count = 200000, repeats = 3,
     metrics = {cpu("switch", "limit", 1.4)},
   },
   {
@@ -154,13 +154,13 @@ return {
   },
   {
     name = "cancel", folder = "cancel", title = "cancel and join 200k sleeping tasks",
-    count = 200000, peer_count = 50000,
+    count = 200000, peer_count = 50000, repeats = 5,
     metrics = {cpu("task", "limit", 2)},
   },
   timeout("timeout", "200k tasks wait once each under timeout(0.001)", 1, 0.45),
   timeout("timeout-again", "1000 tasks wait 200 times each under timeout(0.001)", 200),
-  sleepers("100k", 100000),
-  sleepers("1M", 1000000, 0),
+  sleepers("100k", 100000, 3),
+  sleepers("1M", 1000000, 1, 0),
   echo(64, 1.08),
   echo(1024, 1.12),
   echo(16384, 1.3),

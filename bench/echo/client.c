@@ -96,7 +96,7 @@ int main(int argc, char **argv) {
         connection_send(&connections[i]);
     }
     clockid_t cpu = server_clock();
-    load(poll, count / 10);
+    load(poll, count / 3);
     double start = clock_seconds(cpu);
     long done = load(poll, count);
     printf("us %.3f\n", (clock_seconds(cpu) - start) / (double)done * 1e6);

@@ -1,9 +1,9 @@
 local lilac = require "lilac"
 local tcp = require "lilac.tcp"
-local unix = require "lilac.unix"
 local raises = require "spec.support.raises"
 local reset = require "spec.support.reset"
 local settle = require "spec.support.settle"
+local transports = require "spec.support.transports"
 local woken = require "spec.support.woken"
 local run = require "spec.support.child"
 
@@ -531,12 +531,7 @@ describe("Stream:write while there is input to be read", function()
     return tonumber(file:read("a"):match "syscw: (%d+)")
   end
 
-  local function unix_pair()
-    local name = "@lilac-" .. math.random(1 << 40)
-    local listener <close> = unix.listen(name)
-    local stream = unix.connect(name)
-    return stream, listener:accept()
-  end
+  local unix_pair = transports["an abstract Unix socket"].pair
 
   --- A stream that has received so many lines, has read the first, and its peer.
   local function asked(make_pair)

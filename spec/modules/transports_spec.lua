@@ -66,6 +66,27 @@ local function describe_transport(name, transport)
     setup(transport.setup or function() end)
     teardown(transport.teardown or function() end)
 
+    --- Long messages of one size become strings where the system has put them.
+    it("gives what was written, in messages of one size and of others", function()
+      local a, b, _ <close> = open()
+      local sizes, written, read = {}, {}, {}
+      for i, size in ipairs {4095, 4096, 16 * KIB, 64 * KIB, 64 * KIB + 1} do
+        for turn = 1, 20 do sizes[#sizes + 1] = turn < 16 and size or size + turn * i - 60 end
+      end
+      for i, size in ipairs(sizes) do
+        written[i] = ("%07d "):format(i):rep(size // 8 + 1):sub(1, size)
+        a:write(written[i])
+        local left, pieces = size, {}
+        while left > 0 do
+          local piece = b:read_some(i % 3 == 0 and left or nil)
+          pieces[#pieces + 1], left = piece, left - #piece
+        end
+        read[i] = table.concat(pieces)
+        if i % 10 == 0 then collectgarbage() end
+      end
+      for i, message in ipairs(written) do assert.is_true(read[i] == message) end
+    end)
+
     it("is read in every format", function()
       local a, b, _ <close> = open()
       a:write("one\ntwo\nthree\r\n\n", 12, "345;678\n", "the rest\nof it\nall")

@@ -11,7 +11,7 @@
 #define SLAB_SIZE    65536   /* and its alignment, so that a block finds its slab */
 #define SLABS        (ARENA_SIZE / SLAB_SIZE)
 #define GRAIN        16
-#define MAX_BLOCK    1024 /* the first stack of a coroutine is 720 bytes */
+#define MAX_BLOCK    2048 /* strings of 1 KiB and their heads, say */
 #define CLASSES      (MAX_BLOCK / GRAIN)
 #define SMALL_ARENAS 4 /* of ordinary pages; later ones are huge pages, with few page faults */
 
@@ -41,6 +41,8 @@ struct allocator {
     struct list unused;               /* slabs that have no class any more */
     struct list arenas;
     unsigned arena_count;
+    void *offered; /* NULL: none */
+    size_t offered_size;
 };
 
 struct allocator *allocator_open(void) {
@@ -57,7 +59,21 @@ void allocator_close(struct allocator *allocator) {
     struct list *link;
     while ((link = list_shift(&allocator->arenas)))
         munmap(container_of(link, struct arena, link), ARENA_SIZE);
+    free(allocator->offered);
     free(allocator);
+}
+
+void allocator_offer(struct allocator *allocator, void *block, size_t size) {
+    free(allocator->offered);
+    allocator->offered = block;
+    allocator->offered_size = size;
+}
+
+static void *take_offered(struct allocator *allocator, size_t size) {
+    if (!allocator->offered || allocator->offered_size != size) return NULL;
+    void *block = allocator->offered;
+    allocator->offered = NULL;
+    return block;
 }
 
 static struct arena *arena_of(const void *memory) {
@@ -182,6 +198,8 @@ static void release(struct allocator *allocator, void *memory) {
 static __attribute__((noinline)) void *resize(struct allocator *allocator, void *block,
                                               size_t old_size, size_t new_size) {
     bool was_small = block && old_size <= MAX_BLOCK, is_small = new_size <= MAX_BLOCK;
+    void *offered = block ? NULL : take_offered(allocator, new_size);
+    if (offered) return offered;
     if (!was_small && !is_small) return realloc(block, new_size);
     if (was_small && is_small && (old_size + GRAIN - 1) / GRAIN == (new_size + GRAIN - 1) / GRAIN)
         return block;
@@ -197,7 +215,8 @@ static __attribute__((noinline)) void *resize(struct allocator *allocator, void 
 
 void *allocator_realloc(void *ud, void *block, size_t old_size, size_t new_size) {
 #ifdef LILAC_PLAIN_MALLOC /* for tools that watch malloc */
-    if (new_size > 0) return realloc(block, new_size);
+    void *offered = block ? NULL : take_offered(ud, new_size);
+    if (offered || new_size > 0) return offered ? offered : realloc(block, new_size);
     free(block);
     return NULL;
 #endif

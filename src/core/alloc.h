@@ -17,6 +17,10 @@ struct allocator *allocator_open(void);
 /* After lua_close. */
 void allocator_close(struct allocator *allocator);
 
+/* Gives up a block of malloc's: it is the one for the next request of just that size, if that comes
+ * before the next offer. Not a small size: those blocks are no malloc's. */
+void allocator_offer(struct allocator *allocator, void *block, size_t size);
+
 /* The lua_Alloc; `allocator` is its ud. */
 void *allocator_realloc(void *allocator, void *block, size_t old_size, size_t new_size);
 

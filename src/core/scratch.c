@@ -9,6 +9,7 @@ static pthread_key_t owner; /* frees that of a thread at its end, also in a host
 static bool has_owner;
 
 static void on_thread_end(void *memory) {
+    free(((struct scratch *)memory)->room);
     free(memory);
     scratch = NULL;
 }
@@ -22,6 +23,9 @@ bool scratch_open(void) {
     if (scratch) return true;
     pthread_once(&once, make_owner);
     scratch = aligned_alloc(_Alignof(struct scratch), sizeof *scratch);
-    if (scratch && has_owner) pthread_setspecific(owner, scratch);
-    return scratch != NULL;
+    if (!scratch) return false;
+    scratch->room = NULL;
+    scratch->string_head = 0;
+    if (has_owner) pthread_setspecific(owner, scratch);
+    return true;
 }

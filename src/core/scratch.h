@@ -16,6 +16,9 @@ struct scratch {
     _Alignas(BUFFER_ALIGNMENT) char inbox[INBOX]; /* what the system has */
     char outbox[OUTBOX];                          /* what TLS makes */
     char record[RECORD];                          /* what it is made of, when that is in pieces */
+
+    char *room; /* of room.c: a block of malloc's, or NULL; … */
+    size_t room_size, string_head;
 };
 
 /* NULL before scratch_open. */

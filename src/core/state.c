@@ -88,3 +88,10 @@ void state_close(lua_State *L) {
     allocator_close(state->allocator);
     free(state);
 }
+
+struct allocator *state_allocator(lua_State *L) {
+    void *ud;
+    lua_Alloc allocate = lua_getallocf(L, &ud);
+    bool is_ours = allocate == reallocate || allocate == reallocate_limited;
+    return is_ours ? ((struct state *)ud)->allocator : NULL;
+}

@@ -11,4 +11,7 @@ lua_State *state_open(size_t limit);
 
 void state_close(lua_State *L);
 
+/* NULL: a state that state_open has not made. */
+struct allocator *state_allocator(lua_State *L);
+
 #endif

@@ -39,17 +39,14 @@ static bool is_ready(int fd, short events) {
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
-static int polled_try_read(struct stream *stream, const char **bytes, size_t max) {
+static int polled_try_read(struct stream *stream, char *bytes, size_t size) {
     struct polled *polled = stream->own;
     int fd = polled->standard.fd;
-    size_t size = max < INBOX ? max : INBOX;
-    char *inbox = scratch->inbox;
     ssize_t got;
     if (polled->kind == SHARED && !is_ready(fd, POLLIN)) return UV_EAGAIN;
     do {
-        got = polled->kind == SOCKET ? recv(fd, inbox, size, MSG_DONTWAIT) : read(fd, inbox, size);
+        got = polled->kind == SOCKET ? recv(fd, bytes, size, MSG_DONTWAIT) : read(fd, bytes, size);
     } while (got < 0 && errno == EINTR);
-    *bytes = inbox;
     if (got == 0) return UV_EOF;
     return got > 0 ? (int)got : uv_translate_sys_error(errno);
 }
@@ -62,10 +59,9 @@ static void on_readable(uv_poll_t *poll, int status, int events) {
         stream_readable(stream);
         return;
     }
-    const char *bytes;
-    int size = polled_try_read(stream, &bytes, INBOX);
+    int size = polled_try_read(stream, scratch->inbox, INBOX);
     if (size > 0) {
-        stream_received(stream, bytes, (size_t)size);
+        stream_received(stream, scratch->inbox, (size_t)size);
     } else if (size != UV_EAGAIN) {
         uv_poll_stop(poll);
         stream_ended(stream, size);

@@ -21,10 +21,10 @@ struct stream_ops {
     int (*start)(struct stream *stream);
     void (*stop)(struct stream *stream);
 
-    /* Reads what is there, up to `max` bytes, into memory that stays as it is until the loop turns,
-     * after stream_readable(). The number of bytes, or a libuv code: UV_EAGAIN for none, UV_EOF. Of
-     * transports that ask stream_reads_itself(); else NULL. */
-    int (*try_read)(struct stream *stream, const char **bytes, size_t max);
+    /* Reads what is there, at most `size` bytes, after stream_readable(). The number of bytes, or a
+     * libuv code: UV_EAGAIN for none, UV_EOF. Of transports that ask stream_reads_itself(); else
+     * NULL. */
+    int (*try_read)(struct stream *stream, char *bytes, size_t size);
 
     /* Sends what can be sent at once. The number of bytes, or a libuv code: UV_EAGAIN for none. */
     int (*try_write)(struct stream *stream, const uv_buf_t *bufs, unsigned count);
@@ -105,6 +105,8 @@ struct stream {
     struct stream_want want;
     struct buffer received;
     size_t limit;           /* of a line, in bytes */
+    size_t last_read;       /* bytes that the reader found at once; … */
+    bool steady;            /* … as many as the time before */
     int read_status;        /* 0; UV_EOF or an error, once what was received has been read */
     bool reading, readable; /* the transport reads on; there is something for try_read */
 
@@ -168,7 +170,7 @@ bool stream_linger_for(struct stream *stream, unsigned ms);
 
 int stream_uv_start(struct stream *stream);
 void stream_uv_stop(struct stream *stream);
-int stream_uv_try_read(struct stream *stream, const char **bytes, size_t max);
+int stream_uv_try_read(struct stream *stream, char *bytes, size_t size);
 int stream_uv_try_write(struct stream *stream, const uv_buf_t *bufs, unsigned count);
 int stream_uv_write(struct stream *stream, const char *bytes, size_t size);
 int stream_uv_shutdown(struct stream *stream);

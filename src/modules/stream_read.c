@@ -8,9 +8,13 @@
 #include "../core/args.h"
 #include "../core/error.h"
 #include "../core/list.h"
+#include "../core/room.h"
+#include "../core/scratch.h"
 #include "stream_halves.h"
 
 enum { FORMAT_BITS = 3, FORMAT_MASK = 7 };
+
+enum { IN_PLACE = 4096 }; /* bytes; a copy of fewer costs less than room for them */
 
 /* No stream has so many bytes: a larger count is as good. */
 #define MOST_AT_ONCE (LUA_MAXINTEGER >> FORMAT_BITS)
@@ -205,18 +209,32 @@ static void read_describe(lilac_wait *wait, char *text, size_t size) {
     stream->ops->subject(stream, text, size);
 }
 
+/* Room for as much as was found each of the last times. A byte more, so that no read ends there
+ * with more to come. NULL: read into the inbox. */
+static char *expected_room(lua_State *L, const struct stream *stream, size_t *size) {
+    if (!stream->steady || stream->last_read < IN_PLACE || *size < IN_PLACE) return NULL;
+    if (stream->last_read < *size) *size = stream->last_read + 1;
+    return room_for(L, *size);
+}
+
 /* Pushes what the transport has, past `received`. False, and nothing, when there is nothing. */
 static bool read_directly(lua_State *L, struct stream *stream, size_t max) {
-    const char *bytes;
+    size_t size = max < INBOX ? max : INBOX;
+    char *room = expected_room(L, stream, &size);
     stream->readable = false;
-    int size = stream->ops->try_read(stream, &bytes, max);
-    if (size > 0) {
-        lua_pushlstring(L, bytes, (size_t)size);
+    int got = stream->ops->try_read(stream, room ? room : scratch->inbox, size);
+    if (got > 0) {
+        stream->steady = (size_t)got == stream->last_read;
+        stream->last_read = (size_t)got;
+        if (room)
+            room_push(L, (size_t)got);
+        else
+            lua_pushlstring(L, scratch->inbox, (size_t)got);
         return true;
     }
-    if (size != UV_EAGAIN) {
+    if (got != UV_EAGAIN) {
         stream_stop(stream);
-        stream_ended(stream, size);
+        stream_ended(stream, got);
     }
     return false;
 }

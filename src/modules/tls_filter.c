@@ -235,7 +235,8 @@ static int write_verdict(struct stream *stream) {
         return tls->write_status;
     int size = 1;
     for (int i = 0; i < LAST_READS && size > 0 && stream->read_status == 0; i++) {
-        size = below->try_read(stream, &tls->arrived, INBOX);
+        size = below->try_read(stream, scratch->inbox, INBOX);
+        tls->arrived = scratch->inbox;
         tls->arrived_size = size > 0 ? (size_t)size : 0;
         if (size > 0) decrypt(stream);
     }

@@ -167,7 +167,6 @@ static int recv_done(lua_State *L, lilac_wait *wait) {
     udp->is_called = false;
     if (udp->in_a_row++ < RECEIVES_PER_TURN) {
         size_t max = (size_t)lua_tointeger(L, 2);
-        if (!scratch_open()) return recv_raise(L, udp, UV_ENOMEM);
         /* With MSG_TRUNC the kernel tells how long the datagram was. To take several by one
          * recvmmsg would save a fifth of a recvfrom, and cost 64 KiB for each of them. */
         ssize_t size = recvfrom(udp->fd, scratch->inbox, max, MSG_TRUNC, &from.any, &from_size);
@@ -491,6 +490,7 @@ static int udp_bind(struct udp *udp, const union address *address,
     udp->address = *address;
     udp->is_ipv6_only = options->ipv6_only;
     udp->family = address->any.sa_family;
+    if (!scratch_open()) return UV_ENOMEM;
     udp->fd = socket(udp->family, type, 0);
     if (udp->fd < 0) return last_error();
     int status = udp_configure(udp, options);

@@ -60,19 +60,16 @@ static bool is_socket(const struct stream *stream) {
     return stream->uv.handle.type == UV_TCP;
 }
 
-int stream_uv_try_read(struct stream *stream, const char **bytes, size_t max) {
+int stream_uv_try_read(struct stream *stream, char *bytes, size_t size) {
     uv_os_fd_t fd;
-    ssize_t size;
+    ssize_t got;
     int status = uv_fileno(&stream->uv.handle, &fd);
     if (status != 0) return status;
-    char *inbox = scratch->inbox;
-    if (max > INBOX) max = INBOX;
     do {
-        size = is_socket(stream) ? recv(fd, inbox, max, 0) : read(fd, inbox, max);
-    } while (size < 0 && errno == EINTR);
-    *bytes = inbox;
-    if (size == 0) return UV_EOF;
-    return size > 0 ? (int)size : uv_translate_sys_error(errno);
+        got = is_socket(stream) ? recv(fd, bytes, size, 0) : read(fd, bytes, size);
+    } while (got < 0 && errno == EINTR);
+    if (got == 0) return UV_EOF;
+    return got > 0 ? (int)got : uv_translate_sys_error(errno);
 }
 
 int stream_uv_try_write(struct stream *stream, const uv_buf_t *bufs, unsigned count) {
