@@ -76,22 +76,30 @@ lua_State *state_open(size_t limit) {
     *(void **)lua_getextraspace(L) = NULL; /* there is no runtime yet */
     lua_atpanic(L, on_panic);
     lua_setwarnf(L, on_warning, state);
-    lua_gc(L, LUA_GCINC, GC_PAUSE, 0, 0);
+    if (limit == 0) lua_gc(L, LUA_GCINC, GC_PAUSE, 0, 0); /* else there may be no four times */
     return L;
 }
 
-void state_close(lua_State *L) {
+/* NULL: a state that state_open has not made. */
+static struct state *state_of(lua_State *L) {
     void *ud;
-    lua_getallocf(L, &ud);
-    struct state *state = ud;
+    lua_Alloc allocate = lua_getallocf(L, &ud);
+    return allocate == reallocate || allocate == reallocate_limited ? ud : NULL;
+}
+
+void state_close(lua_State *L) {
+    struct state *state = state_of(L);
     lua_close(L);
     allocator_close(state->allocator);
     free(state);
 }
 
+void state_make_room(lua_State *L) {
+    struct state *state = state_of(L);
+    if (state && state->used > state->limit / 2) lua_gc(L, LUA_GCCOLLECT);
+}
+
 struct allocator *state_allocator(lua_State *L) {
-    void *ud;
-    lua_Alloc allocate = lua_getallocf(L, &ud);
-    bool is_ours = allocate == reallocate || allocate == reallocate_limited;
-    return is_ours ? ((struct state *)ud)->allocator : NULL;
+    struct state *state = state_of(L);
+    return state ? state->allocator : NULL;
 }

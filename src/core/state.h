@@ -11,6 +11,10 @@ lua_State *state_open(size_t limit);
 
 void state_close(lua_State *L);
 
+/* Collects when more than half of the limit is taken. Lua's buffers, as of string.rep, fail where
+ * other requests have the garbage collected: what a job has left is to be no end of the next. */
+void state_make_room(lua_State *L);
+
 /* NULL: a state that state_open has not made. */
 struct allocator *state_allocator(lua_State *L);
 

@@ -128,6 +128,7 @@ static void send_error(lua_State *L, enum ending ending) {
 static int run_protected(lua_State *L) {
     struct far_job *job = lua_touserdata(L, 1);
     struct runtime *runtime = runtime_of(L);
+    state_make_room(L);
     lua_pushcfunction(L, job_begin);
     lua_pushvalue(L, 1);
     struct future *future = runtime_run_one(L, 1);
