@@ -436,6 +436,7 @@ describe("the handshake", function()
     if not woken(task) then -- shuffled tasks: it shakes hands already
       task:cancel()
       reader:cancel()
+      writer:cancel()
       return settle()
     end
     task:cancel()
