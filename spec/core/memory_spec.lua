@@ -5,7 +5,8 @@ local SIZE = os.getenv "LILAC_STRESS" == "1" and 100000 or 10000
 local SANITIZED = LILAC:find "asan" and "SANITIZED=1 " or ""
 
 local WORKS = { "tasks", "timeouts", "expired", "cancels", "queues", "groups", "callbacks",
-  "abandoned", "coroutines", "errors", "files", "streams", "unix_sockets", "pairs", "listeners" }
+  "abandoned", "coroutines", "depths", "errors", "files", "streams", "unix_sockets", "pairs",
+  "listeners" }
 
 describe("rounds of work", function()
   for _, work in ipairs(WORKS) do

@@ -107,6 +107,30 @@ function works.coroutines()
   end
 end
 
+-- Coroutines of all depths, among strings as large as their parts, come and go in no order.
+function works.depths()
+  local function dive(depth, mark)
+    local a, b = mark + depth, mark - depth
+    local told = depth > 0 and dive(depth - 1, mark) or coroutine.yield(mark)
+    assert(a == mark + depth and b == mark - depth)
+    return told
+  end
+  local dived, texts = {}, {}
+  for i = 1, size do
+    local place = math.random(size // 20)
+    local co, text = dived[place], texts[place]
+    if co then
+      assert(select(2, coroutine.resume(co, i)) == i)
+      dived[place] = nil
+    else
+      dived[place] = coroutine.create(dive)
+      assert(select(2, coroutine.resume(dived[place], math.random(0, 12), place)) == place)
+    end
+    assert(not text or not text:find "[^%d]")
+    texts[place] = tostring(i % 10):rep(({ 36, 180, 690 })[i % 3 + 1] + place % 3)
+  end
+end
+
 function works.errors()
   for _ = 1, size / 100 do
     local task = lilac.create_task(error, "oops")

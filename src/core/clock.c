@@ -4,9 +4,10 @@
 #include <string.h>
 #include <uv.h>
 
+#include "alloc.h"
+
 enum {
     ARITY = 4, /* so that siblings fill a cache line */
-    CACHE_LINE = 64,
     FIRST_ROOM = 64,
     SLACK = 64 /* so many disarmed entries, and half of all, may be left where they are */
 };
