@@ -151,7 +151,7 @@ struct task *task_next(struct runtime *runtime, struct task *task) {
 
 /* ---- park and wake --------------------------------------------------------------------------- */
 
-static int parked_done(lua_State *L, int status, lua_KContext context) {
+HOT static int parked_done(lua_State *L, int status, lua_KContext context) {
     (void)status;
     struct task *task = slot_of(L);
     if (task->raise) {
@@ -171,7 +171,7 @@ static inline struct task *park_at(lua_State *L, lilac_wait *wait, const lilac_o
     return task;
 }
 
-int task_park(lua_State *L, lilac_wait *wait, const lilac_op *op) {
+HOT int task_park(lua_State *L, lilac_wait *wait, const lilac_op *op) {
     park_at(L, wait, op);
     return lua_yieldk(L, 0, (lua_KContext)wait, parked_done);
 }
@@ -212,7 +212,7 @@ static bool nesting_can_park(const struct runtime *runtime) {
     return true;
 }
 
-struct task *task_able_to_wait(lua_State *L) {
+HOT struct task *task_able_to_wait(lua_State *L) {
     struct task *task = slot_of(L);
     struct runtime *runtime = task->runtime;
     if (task != runtime->current || task == &runtime->root) refuse_no_task(L);
@@ -221,7 +221,7 @@ struct task *task_able_to_wait(lua_State *L) {
     return task;
 }
 
-void lilac_checkpoint(lua_State *L) {
+HOT void lilac_checkpoint(lua_State *L) {
     struct task *task = task_able_to_wait(L);
     if (task->pending > 0) task_raise_cancellation(L, task, 0);
 }
@@ -524,7 +524,7 @@ static bool leave_stage(struct task *task) {
     return true;
 }
 
-void task_resume(struct task *task) {
+HOT void task_resume(struct task *task) {
     struct runtime *runtime = task->runtime;
     int count = 0;
     if (!task->started) {

@@ -17,6 +17,9 @@
 struct runtime;
 struct scope;
 
+/* On the way of every switch: these functions stand together in memory. */
+#define HOT __attribute__((hot))
+
 #define FUTURE_MAGIC 0x4c664655u
 #define TASK_MAGIC   0x4c66544bu
 

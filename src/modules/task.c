@@ -32,7 +32,7 @@ static bool sleep_cancel(lilac_wait *wait) {
 }
 
 /* sleep(seconds, result) and sleep_until(when, result) return their second argument. */
-static int sleep_done(lua_State *L, lilac_wait *wait) {
+HOT static int sleep_done(lua_State *L, lilac_wait *wait) {
     (void)wait;
     if (lua_gettop(L) < 2) return 0;
     lua_settop(L, 2);
@@ -70,7 +70,7 @@ static int sleep_zero(lua_State *L) {
     return task_park(L, &task->own, &op_yield);
 }
 
-static int task_sleep(lua_State *L) {
+HOT static int task_sleep(lua_State *L) {
     int is_integer; /* sleep(0) is a switch, the hottest call there is: looked for first */
     if (lua_tointegerx(L, 1, &is_integer) == 0 && is_integer) return sleep_zero(L);
     uint64_t duration_ns = args_duration_ns(L, 1);
