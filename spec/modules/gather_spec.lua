@@ -399,3 +399,26 @@ describe("errors of the children of a gather", function()
     assert.not_matches("first", child.stderr)
   end)
 end)
+
+describe("a gather of very many that is cancelled", function()
+  it("waits for their clean-up and raises its cancellation", function()
+    local child = run [[
+      local lilac = require "lilac"
+      local cleaned, tasks = 0, {}
+      for i = 1, 20000 do
+        tasks[i] = lilac.create_task(function()
+          local _ <close> = setmetatable({}, {__close = function()
+            lilac.sleep(0)
+            cleaned = cleaned + 1
+          end})
+          lilac.sleep(1000)
+        end)
+      end
+      lilac.sleep(0) -- all have begun
+      print(pcall(lilac.timeout, 0.01, lilac.gather, tasks))
+      print(cleaned)
+    ]]
+    assert.equal(0, child.status, child.stderr)
+    assert.matches("^false\tTimeoutError: .*\n20000\n$", child.stdout)
+  end)
+end)

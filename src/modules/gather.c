@@ -106,7 +106,10 @@ static int gather_done(lua_State *L, lilac_wait *wait) {
         for (int i = 1; i <= gather->count && !failed; i++) {
             lua_rawgeti(L, CHILDREN, i);
             failed = ((struct future *)lua_touserdata(L, -1))->state == FUTURE_FAILED;
-            if (failed) future_push_error(L, -1);
+            if (failed)
+                future_push_error(L, -1);
+            else
+                lua_pop(L, 1);
         }
         return task_raise_cancellation(L, task, failed ? lua_gettop(L) : 0);
     }
