@@ -42,8 +42,8 @@ struct block {
 struct slab {
     struct list link, *class;
     struct block *free;
-    char *fresh, *end; /* blocks that were never used: fresh … end */
-    uint32_t used, size;
+    char *fresh, *end;             /* blocks that were never used: fresh … end */
+    uint32_t used, size;           /* the size of fresh blocks */
     struct coroutines *coroutines; /* it is a slab of coroutines, and this one has their heads */
 };
 
@@ -170,18 +170,22 @@ static struct slab *slab_find(struct allocator *allocator) {
     return fresh;
 }
 
-static void slab_init(struct slab *slab, struct list *class, size_t size) {
-    *slab = (struct slab){.class = class, .size = (uint32_t)size};
+static void slab_init(struct slab *slab, struct list *class) {
+    *slab = (struct slab){.class = class};
     list_init(&slab->link);
 }
 
-/* A slab for blocks of `size`. Returns where its own memory begins. */
-static char *slab_take(struct allocator *allocator, struct list *class, size_t size) {
+static struct slab *slab_take(struct allocator *allocator, size_t class) {
     struct slab *slab = slab_find(allocator);
     if (!slab) return NULL;
+    arena_of(slab)->unused--;
+    slab_init(slab, &allocator->partial[class]);
+    return slab;
+}
+
+/* Where the memory behind the heads begins. */
+static char *begin_of(struct slab *slab) {
     struct arena *arena = arena_of(slab);
-    arena->unused--;
-    slab_init(slab, class, size);
     return (char *)slab + (slab == &arena->slab ? sizeof *arena : sizeof *slab);
 }
 
@@ -194,12 +198,11 @@ static void lay_out(char *begin, size_t size, char **fresh, char **end) {
 }
 
 static struct slab *slab_new(struct allocator *allocator, size_t class) {
-    struct list *partial = &allocator->partial[class];
-    char *begin = slab_take(allocator, partial, class * GRAIN);
-    if (!begin) return NULL;
-    struct slab *slab = slab_of(begin);
-    lay_out(begin, slab->size, &slab->fresh, &slab->end);
-    list_append(partial, &slab->link);
+    struct slab *slab = slab_take(allocator, class);
+    if (!slab) return NULL;
+    slab->size = (uint32_t)(class * GRAIN);
+    lay_out(begin_of(slab), slab->size, &slab->fresh, &slab->end);
+    list_append(slab->class, &slab->link);
     return slab;
 }
 
@@ -236,18 +239,16 @@ static void *allocate(struct allocator *allocator, size_t class) {
 
 /* ---- coroutines ------------------------------------------------------------------------------ */
 
-static bool coroutines_new(struct allocator *allocator) {
-    struct list *partial = allocator->partial;
-    char *begin = slab_take(allocator, &partial[HEADS], HEAD_SIZE);
-    if (!begin) return false;
-    struct coroutines *coroutines = (struct coroutines *)begin;
-    slab_init(&coroutines->stacks, &partial[class_of(STACK_SIZE)], STACK_SIZE);
-    slab_init(&coroutines->calls, &partial[class_of(CALL_SIZE)], CALL_SIZE);
+static struct slab *coroutines_new(struct allocator *allocator) {
+    struct slab *heads = slab_take(allocator, HEADS);
+    if (!heads) return NULL;
+    struct coroutines *coroutines = (struct coroutines *)begin_of(heads);
+    slab_init(&coroutines->stacks, &allocator->partial[class_of(STACK_SIZE)]);
+    slab_init(&coroutines->calls, &allocator->partial[class_of(CALL_SIZE)]);
     lay_out((char *)(coroutines + 1), HEAD_SIZE + STACK_SIZE + CALLS * CALL_SIZE,
             &coroutines->fresh, &coroutines->end);
-    allocator->newest_heads = slab_of(begin);
-    allocator->newest_heads->coroutines = coroutines;
-    return true;
+    heads->coroutines = coroutines;
+    return allocator->newest_heads = heads;
 }
 
 /* Puts a block before all others of its class. */
@@ -262,10 +263,8 @@ static void put_first(struct slab *slab, char *memory) {
 /* Provides the parts of a new coroutine, for this request and those that Lua is about to make. */
 static bool coroutine_new(struct allocator *allocator) {
     struct slab *heads = allocator->newest_heads;
-    if (!heads || heads->coroutines->fresh == heads->coroutines->end) {
-        if (!coroutines_new(allocator)) return false;
-        heads = allocator->newest_heads;
-    }
+    bool used_up = !heads || heads->coroutines->fresh == heads->coroutines->end;
+    if (used_up && !(heads = coroutines_new(allocator))) return false;
     struct coroutines *coroutines = heads->coroutines;
     char *head = coroutines->fresh, *stack = head + HEAD_SIZE, *calls = stack + STACK_SIZE;
     put_first(heads, head);

@@ -54,19 +54,14 @@ static uint32_t earliest_of(const struct heap_entry *heap, uint32_t first) {
     return heap[b].when_ns < heap[a].when_ns ? b : a;
 }
 
-/* Asks for the memory of four groups of siblings. */
-static void prefetch_below(const struct heap_entry *siblings) {
-    for (size_t group = 0; group < ARITY; group++)
-        __builtin_prefetch(siblings + group * ARITY);
-}
-
 /* The siblings after next are on their way while the next ones are compared. */
 static void sift_down(struct clock *clock, uint32_t place, struct heap_entry entry) {
     const struct heap_entry *heap = clock->heap;
     uint32_t first;
     while ((first = first_child_of(place)) < end_of(clock)) {
         uint32_t below = first_child_of(first);
-        if (below + ARITY * ARITY <= clock->room) prefetch_below(&heap[below]);
+        if (below + ARITY * ARITY <= clock->room)
+            prefetch(&heap[below], ARITY * ARITY * sizeof *heap);
         uint32_t earliest = earliest_of(heap, first);
         if (heap[earliest].when_ns >= entry.when_ns) break;
         put(clock, place, heap[earliest]);
@@ -156,7 +151,7 @@ uint64_t clock_next(struct clock *clock) {
 static void prefetch_next(const struct clock *clock) {
     const struct heap_entry *children = &clock->heap[first_child_of(CLOCK_ROOT)];
     for (int i = 0; i < ARITY; i++)
-        __builtin_prefetch(children[i].deadline, 1);
+        prefetch(children[i].deadline, sizeof *children[i].deadline);
 }
 
 void clock_fire_due(struct clock *clock) {
