@@ -59,21 +59,27 @@ static bool connection_read(struct connection *connection) {
     return connection->echoed == size;
 }
 
-/* Echoes `count` messages, or as many as SECONDS allow; returns their number. */
+/* Echoes `count` messages, or as many as SECONDS allow; returns their number, when none is in
+ * flight any more. */
 static long load(int poll, long count) {
     double end = clock_seconds(CLOCK_MONOTONIC) + SECONDS;
-    long done = 0;
-    while (done < count && clock_seconds(CLOCK_MONOTONIC) < end) {
+    long sent = CONNECTIONS, echoed = 0;
+    for (int i = 0; i < CONNECTIONS; i++)
+        connection_send(&connections[i]);
+    while (echoed < sent) {
         struct epoll_event events[CONNECTIONS];
         int ready = epoll_wait(poll, events, CONNECTIONS, 1000);
         check(ready > 0, "epoll_wait");
+        if (clock_seconds(CLOCK_MONOTONIC) >= end) count = 0;
         for (int i = 0; i < ready; i++) {
             if (!connection_read(events[i].data.ptr)) continue;
+            echoed++;
+            if (sent >= count) continue;
             connection_send(events[i].data.ptr);
-            done++;
+            sent++;
         }
     }
-    return done;
+    return echoed;
 }
 
 int main(int argc, char **argv) {
@@ -91,15 +97,12 @@ int main(int argc, char **argv) {
         tcp_server_start(argv + 4);
     core_pin(0);
     int poll = epoll_create1(0);
-    for (int i = 0; i < CONNECTIONS; i++) {
+    for (int i = 0; i < CONNECTIONS; i++)
         connection_open(&connections[i], poll);
-        connection_send(&connections[i]);
-    }
-    clockid_t cpu = server_clock();
     load(poll, count / 3);
-    double start = clock_seconds(cpu);
-    long done = load(poll, count);
-    printf("us %.3f\n", (clock_seconds(cpu) - start) / (double)done * 1e6);
+    double start = server_cpu();
+    long echoed = load(poll, count);
+    printf("us %.3f\n", (server_cpu() - start) / (double)echoed * 1e6);
     server_end();
     if (path) unlink(path);
     return 0;

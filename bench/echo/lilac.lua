@@ -3,8 +3,10 @@
 local net = require "lilac".net
 
 local function echo(stream)
-  for data in function() return stream:read_some() end do
+  local data = stream:read_some()
+  while data do
     stream:write(data)
+    data = stream:read_some()
   end
 end
 

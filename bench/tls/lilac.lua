@@ -2,8 +2,10 @@
 local lilac = require "lilac"
 
 local server = lilac.net.serve("127.0.0.1", 0, function(stream)
-  for data in function() return stream:read_some() end do
+  local data = stream:read_some()
+  while data do
     stream:write(data)
+    data = stream:read_some()
   end
 end, { tls = { cert = arg[1] } })
 print(server.port)
