@@ -109,10 +109,17 @@ void *lilac_handle_test(lua_State *L, int index, const lilac_handle_type *type) 
     return box->handle && !box->handle->closed ? box->handle : NULL;
 }
 
+COLD static void *refuse(lua_State *L, int index, const lilac_handle_type *type, const char *op) {
+    lilac_handle_test(L, index, type);
+    lilac_throw(L, "ClosedError", "%s: the %s is closed", op, short_name(type));
+    return NULL;
+}
+
 void *lilac_handle_check(lua_State *L, int index, const lilac_handle_type *type, const char *op) {
-    void *handle = lilac_handle_test(L, index, type);
-    if (!handle) lilac_throw(L, "ClosedError", "%s: the %s is closed", op, short_name(type));
-    return handle;
+    struct box *box = box_at(L, index);
+    if (!box || box->type != type || !box->handle || box->handle->closed)
+        return refuse(L, index, type, op);
+    return box->handle;
 }
 
 /* For Lua a closed block is as good as none. */

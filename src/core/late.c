@@ -12,9 +12,9 @@ void late_plan(lua_State *L, struct late *late) {
 }
 
 bool late_drop(struct late *late) {
-    bool was_planned = !list_empty(&late->link);
+    if (list_empty(&late->link)) return false;
     list_unlink(&late->link);
-    return was_planned;
+    return true;
 }
 
 void late_run(struct list *planned) {

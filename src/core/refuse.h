@@ -7,10 +7,10 @@
 #include "sched.h"
 
 /* Raises: there is no task here that could wait. */
-void refuse_no_task(lua_State *L);
+COLD void refuse_no_task(lua_State *L);
 
 /* Raises: a C function on the stack forbids to wait; names it. */
-void refuse_unyieldable(lua_State *L);
+COLD void refuse_unyieldable(lua_State *L);
 
 /* Raises DeadlockError: `holder` waits, in the end, for `self`. */
 void refuse_cycle(lua_State *L, struct task *self, struct task *holder);

@@ -21,7 +21,7 @@
 
 /* A coroutine that is older than the runtime (lilac was loaded as a module) has nothing there yet.
  */
-static struct task *adopt(lua_State *L) {
+COLD static struct task *adopt(lua_State *L) {
     if (!lua_checkstack(L, 1) || lua_rawgetp(L, LUA_REGISTRYINDEX, &runtime_key) != LUA_TUSERDATA)
         luaL_error(L, "lilac is not loaded in this Lua state");
     struct runtime *runtime = *(struct runtime **)lua_touserdata(L, -1);

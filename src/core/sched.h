@@ -20,6 +20,10 @@ struct scope;
 /* On the way of every switch: these functions stand together in memory. */
 #define HOT __attribute__((hot))
 
+/* What such a function calls only to fail, or once: apart, so that the others need not make ready
+ * for it. */
+#define COLD __attribute__((cold, noinline))
+
 #define FUTURE_MAGIC 0x4c664655u
 #define TASK_MAGIC   0x4c66544bu
 

@@ -185,18 +185,16 @@ static int read_end(lua_State *L, struct stream *stream, const struct stream_wan
     return 1;
 }
 
-/* What the reader wants, from its stack: [stream, count and format in one integer, separator]. */
-static struct stream_want want_at_stack(lua_State *L) {
-    lua_Unsigned both = (lua_Unsigned)lua_tointeger(L, 2);
-    struct stream_want want = {.format = (enum stream_format)(both & FORMAT_MASK),
-                               .count = (size_t)(both >> FORMAT_BITS)};
-    if (want.format == WANT_LINE || want.format == WANT_LINE_KEPT) {
-        want.separator = "\n";
-        want.separator_size = 1;
-    } else if (want.format == WANT_UNTIL) {
-        want.separator = lua_tolstring(L, 3, &want.separator_size);
+/* The separator, if the reader brings one, is at 2. */
+static void want_set(lua_State *L, struct stream_want *want, enum stream_format format,
+                     size_t count) {
+    *want = (struct stream_want){.format = format, .count = count};
+    if (format == WANT_LINE || format == WANT_LINE_KEPT) {
+        want->separator = "\n";
+        want->separator_size = 1;
+    } else if (format == WANT_UNTIL) {
+        want->separator = lua_tolstring(L, 2, &want->separator_size);
     }
-    return want;
 }
 
 static bool read_cancel(lilac_wait *wait) {
@@ -246,30 +244,35 @@ static void refuse_second_reader(lua_State *L, const struct stream *stream) {
 }
 
 /* Answers the reader or parks it. */
-static int read_answer(lua_State *L, struct stream *stream) {
-    struct stream_want want = want_at_stack(L);
+static int read_answer(lua_State *L, struct stream *stream, enum stream_format format,
+                       size_t count) {
+    struct stream_want *want = &stream->want;
     size_t size;
     if (lilac_waiting(&stream->reader)) refuse_second_reader(L, stream);
-    if (stream->readable && wants_anything(&want) && stream->received.size == 0 &&
-        read_directly(L, stream, want.count))
+    want_set(L, want, format, count);
+    if (stream->readable && wants_anything(want) && stream->received.size == 0 &&
+        read_directly(L, stream, count))
         return 1;
-    switch (stream_answer(stream, &want, &size)) {
-    case ANSWER_BYTES: return push_received(L, stream, size, want.format == WANT_LINE);
+    switch (stream_answer(stream, want, &size)) {
+    case ANSWER_BYTES: return push_received(L, stream, size, format == WANT_LINE);
     case ANSWER_TOO_LONG: return raise_too_long(L, stream);
-    case ANSWER_END: return read_end(L, stream, &want);
+    case ANSWER_END: return read_end(L, stream, want);
     case ANSWER_NONE: break;
     }
     stream_uncork(stream);
     int status = stream_start(stream);
     if (status != 0) return stream_raise(L, stream, "read", status);
-    stream->want = want;
     return stream_park_reader(L, stream, &read_op);
 }
 
-/* Begins anew: another task may have read, or closed the stream, between the wake and now. */
+/* Begins anew, with what the reader has kept on top of its stack: another task may have read, or
+ * closed the stream, between the wake and now. */
 static int read_done(lua_State *L, lilac_wait *wait) {
     (void)wait;
-    return read_answer(L, stream_check(L, "read"));
+    struct stream *stream = stream_check(L, "read");
+    lua_Unsigned both = (lua_Unsigned)lua_tointeger(L, -1);
+    return read_answer(L, stream, (enum stream_format)(both & FORMAT_MASK),
+                       (size_t)(both >> FORMAT_BITS));
 }
 
 static const lilac_op read_op = {
@@ -279,11 +282,9 @@ static const lilac_op read_op = {
 static int read_begin(lua_State *L, struct stream *stream, enum stream_format format,
                       lua_Integer count) {
     lilac_checkpoint(L);
-    lua_settop(L, format == WANT_UNTIL ? 2 : 1);
     if (count > MOST_AT_ONCE) count = MOST_AT_ONCE;
     lua_pushinteger(L, count << FORMAT_BITS | (lua_Integer)format);
-    if (format == WANT_UNTIL) lua_insert(L, 2);
-    return read_answer(L, stream);
+    return read_answer(L, stream, format, (size_t)count);
 }
 
 /* The format argument at 2, as io has it; the default is "l". */
