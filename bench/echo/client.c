@@ -3,21 +3,14 @@
  * "tcp" the server prints its port; else the address is the path of a Unix socket, which it is
  * given as its argument, and prints too. The load ends after `messages`, or after SECONDS for a
  * slow server. */
-#include <sys/epoll.h>
 #include <sys/un.h>
 
-#include "../drive.h"
+#include "../echo.h"
 
-enum { CONNECTIONS = 50, SECONDS = 2, SIZE_MAX_BYTES = 65536 };
-
-struct connection {
+static struct connection {
     int fd;
     size_t echoed;
-};
-
-static struct connection connections[CONNECTIONS];
-static char message[SIZE_MAX_BYTES], inbox[SIZE_MAX_BYTES];
-static size_t size;
+} connections[CONNECTIONS];
 
 static union {
     struct sockaddr any;
@@ -40,56 +33,31 @@ static void unix_server_start(char **words, int count, char *path) {
     server_start(command_with(words, count, path), last_core());
 }
 
-static void connection_open(struct connection *connection, int poll) {
-    struct epoll_event event = {.events = EPOLLIN, .data.ptr = connection};
-    connection->fd = socket_connect(&address.any, address_size);
-    check(epoll_ctl(poll, EPOLL_CTL_ADD, connection->fd, &event) == 0, "epoll_ctl");
-}
-
-static void connection_send(struct connection *connection) {
+static void connection_send(unsigned number) {
+    struct connection *connection = &connections[number];
     connection->echoed = 0;
     check(send(connection->fd, message, size, MSG_NOSIGNAL) == (ssize_t)size, "send");
 }
 
-/* Reads what is there; true when the message has come back whole. */
-static bool connection_read(struct connection *connection) {
+/* Reads what is there. */
+static bool connection_read(unsigned number) {
+    struct connection *connection = &connections[number];
     ssize_t n = recv(connection->fd, inbox, size - connection->echoed, MSG_DONTWAIT);
     check(n > 0 && memcmp(inbox, message + connection->echoed, (size_t)n) == 0, "the echo");
     connection->echoed += (size_t)n;
     return connection->echoed == size;
 }
 
-/* Echoes `count` messages, or as many as SECONDS allow; returns their number, when none is in
- * flight any more. */
 static long load(int poll, long count) {
-    double end = clock_seconds(CLOCK_MONOTONIC) + SECONDS;
-    long sent = CONNECTIONS, echoed = 0;
-    for (int i = 0; i < CONNECTIONS; i++)
-        connection_send(&connections[i]);
-    while (echoed < sent) {
-        struct epoll_event events[CONNECTIONS];
-        int ready = epoll_wait(poll, events, CONNECTIONS, 1000);
-        check(ready > 0, "epoll_wait");
-        if (clock_seconds(CLOCK_MONOTONIC) >= end) count = 0;
-        for (int i = 0; i < ready; i++) {
-            if (!connection_read(events[i].data.ptr)) continue;
-            echoed++;
-            if (sent >= count) continue;
-            connection_send(events[i].data.ptr);
-            sent++;
-        }
-    }
-    return echoed;
+    return messages_echo(poll, count, connection_send, connection_read);
 }
 
 int main(int argc, char **argv) {
     if (argc < 5)
         return fprintf(stderr, "usage: %s messages size tcp|path command...\n", argv[0]), 2;
     long count = strtol(argv[1], NULL, 10);
-    size = strtoul(argv[2], NULL, 10);
-    check(size > 0 && size <= SIZE_MAX_BYTES, "size");
-    for (size_t i = 0; i < size; i++)
-        message[i] = (char)(i * 31);
+    message_make(argv[2]);
+    check(size > 0, "size");
     char *path = strcmp(argv[3], "tcp") == 0 ? NULL : argv[3];
     if (path)
         unix_server_start(argv + 3, argc - 3, path);
@@ -97,8 +65,10 @@ int main(int argc, char **argv) {
         tcp_server_start(argv + 4);
     core_pin(0);
     int poll = epoll_create1(0);
-    for (int i = 0; i < CONNECTIONS; i++)
-        connection_open(&connections[i], poll);
+    for (unsigned i = 0; i < CONNECTIONS; i++) {
+        connections[i].fd = socket_connect(&address.any, address_size);
+        connection_watch(poll, connections[i].fd, i);
+    }
     load(poll, count / 3);
     double start = server_cpu();
     long echoed = load(poll, count);

@@ -2,20 +2,14 @@
  * last word, on the last core, drives it from the first, and prints the server's CPU time per
  * message of 50 connections with one message in flight on each, or, where the size is 0, per
  * connection that is opened and closed. The server prints its port. */
-#include <sys/epoll.h>
-
+#include "../echo.h"
 #include "../tls.h"
 
-enum { CONNECTIONS = 50, SECONDS = 2, SIZE_MAX_BYTES = 65536 };
-
-struct connection {
+static struct connection {
     int fd;
     SSL *ssl;
-};
+} connections[CONNECTIONS];
 
-static struct connection connections[CONNECTIONS];
-static char message[SIZE_MAX_BYTES], inbox[SIZE_MAX_BYTES];
-static int size;
 static SSL_CTX *context;
 static struct sockaddr_in address;
 
@@ -33,38 +27,17 @@ static void connection_close(struct connection *connection) {
     close(connection->fd);
 }
 
-static void connection_send(struct connection *connection) {
-    check(SSL_write(connection->ssl, message, size) == size, "SSL_write");
+static void connection_send(unsigned number) {
+    check(SSL_write(connections[number].ssl, message, (int)size) == (int)size, "SSL_write");
 }
 
 /* The socket blocks: once the first bytes have come, the others are on their way. */
-static void connection_read(struct connection *connection) {
-    for (int n, echoed = 0; echoed < size; echoed += n) {
-        n = SSL_read(connection->ssl, inbox, size - echoed);
+static bool connection_read(unsigned number) {
+    for (int n, echoed = 0; echoed < (int)size; echoed += n) {
+        n = SSL_read(connections[number].ssl, inbox, (int)size - echoed);
         check(n > 0 && memcmp(inbox, message + echoed, (size_t)n) == 0, "the echo");
     }
-}
-
-/* Returns when no message is in flight any more. */
-static long load_messages(int poll, long count) {
-    double end = clock_seconds(CLOCK_MONOTONIC) + SECONDS;
-    long sent = CONNECTIONS, echoed = 0;
-    for (int i = 0; i < CONNECTIONS; i++)
-        connection_send(&connections[i]);
-    while (echoed < sent) {
-        struct epoll_event events[CONNECTIONS];
-        int ready = epoll_wait(poll, events, CONNECTIONS, 1000);
-        check(ready > 0, "epoll_wait");
-        if (clock_seconds(CLOCK_MONOTONIC) >= end) count = 0;
-        for (int i = 0; i < ready; i++) {
-            connection_read(events[i].data.ptr);
-            echoed++;
-            if (sent >= count) continue;
-            connection_send(events[i].data.ptr);
-            sent++;
-        }
-    }
-    return echoed;
+    return true;
 }
 
 static long load_connections(long count) {
@@ -79,25 +52,22 @@ static long load_connections(long count) {
 
 static int connections_open(void) {
     int poll = epoll_create1(0);
-    for (int i = 0; size > 0 && i < CONNECTIONS; i++) {
-        struct epoll_event event = {.events = EPOLLIN, .data.ptr = &connections[i]};
+    for (unsigned i = 0; size > 0 && i < CONNECTIONS; i++) {
         connection_open(&connections[i]);
-        check(epoll_ctl(poll, EPOLL_CTL_ADD, connections[i].fd, &event) == 0, "epoll_ctl");
+        connection_watch(poll, connections[i].fd, i);
     }
     return poll;
 }
 
 static long load(int poll, long count) {
-    return size > 0 ? load_messages(poll, count) : load_connections(count);
+    if (size == 0) return load_connections(count);
+    return messages_echo(poll, count, connection_send, connection_read);
 }
 
 int main(int argc, char **argv) {
     if (argc < 4) return fprintf(stderr, "usage: %s messages size command...\n", argv[0]), 2;
     long count = strtol(argv[1], NULL, 10);
-    size = (int)strtol(argv[2], NULL, 10);
-    check(size >= 0 && size <= SIZE_MAX_BYTES, "size");
-    for (int i = 0; i < size; i++)
-        message[i] = (char)(i * 31);
+    message_make(argv[2]);
     context = client_context();
     certificate_make();
     char **command = command_with(argv + 2, argc - 2, certificate);
