@@ -70,8 +70,12 @@ local function pause(options, failures)
   return seconds
 end
 
-return function(options)
+return function(options, extra)
   options = check(options or {})
+  if extra ~= nil then
+    error("bad argument #2 to 'retry' (nothing expected: the function goes to the decorator that "
+      .. "retry(options) returns)", 2)
+  end
   return function(fn)
     if type(fn) ~= "function" and not (getmetatable(fn) or {}).__call then
       error(("bad argument #1 to the decorator of 'retry' (function expected, got %s)")

@@ -218,6 +218,8 @@ describe("retry", function()
     refused({ delay = 0 / 0 }, "option 'delay'")
     refused({ jitter = 1 }, "option 'jitter': boolean expected, got number")
     refused({ on = "NoSuchError" }, "option 'on': .*NoSuchError")
+    assert.error_matches(function() lilac.retry({}, print) end,
+      "bad argument #2 to 'retry' %(nothing expected: the function goes to the")
     refused({ on = 1 }, "option 'on'")
     assert.error_matches(function() lilac.retry {} (1) end, "function expected, got number")
   end)
