@@ -725,6 +725,15 @@ describe("TaskGroup with a function", function()
     end)
     assert.same({}, reached)
   end)
+
+  it("fails also where many results of the function fill the stack to its end", function()
+    for _, count in ipairs { 200, 600, 1800, 5400 } do -- each makes the stack grow to just that
+      assert.same({ false, "mine" }, { pcall(lilac.TaskGroup, coroutine.wrap(function(tg)
+        tg:create_task(fail, "mine")
+        return table.unpack({}, 1, count)
+      end)) })
+    end
+  end)
 end)
 
 describe("TaskGroup:start", function()

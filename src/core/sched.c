@@ -98,7 +98,7 @@ struct task *task_create(lua_State *L, int count) {
     struct task *creator = runtime->current ? runtime->current : &runtime->root;
     task->creator = creator->id % CREATOR_IDS;
     if (creator->has_context) context_copy(L, creator, task);
-    lua_State *co = pool_next(runtime, TRAMPOLINE_SIZE + count + 2);
+    lua_State *co = pool_next(runtime, TRAMPOLINE_SIZE + count + 3); /* the task twice */
     if (co) {
         pool_take(L, task);
         push_trampoline(co);

@@ -307,15 +307,22 @@ static const lilac_op op_form = {.name = "TaskGroup",
                                  .describe = join_describe,
                                  .holder = join_holder};
 
-/* [group, results…] or [group, error] */
+/* [group, results…] or [group, error]. Results may leave no room on the stack for what is to come;
+ * the children are waited for even where there can be none. */
 static int body_done(lua_State *L, int status, lua_KContext context) {
     (void)context;
     struct group *group = lua_touserdata(L, 1);
-    if (status == LUA_OK || status == LUA_YIELD) {
+    bool failed = status != LUA_OK && status != LUA_YIELD;
+    if (!lua_checkstack(L, LUA_MINSTACK)) {
+        lua_settop(L, 1);
+        lua_pushliteral(L, "TaskGroup: too many results");
+        failed = true;
+    }
+    if (failed) {
+        abort_members(L, group);
+    } else {
         lua_pushnil(L);
         lua_insert(L, 2);
-    } else {
-        abort_members(L, group);
     }
     return join(L, group, &op_form);
 }

@@ -169,8 +169,10 @@ static int move_on_done(lua_State *L, int status, lua_KContext context) {
     struct timeout *timeout = lua_touserdata(L, 2);
     bool failed = status != LUA_OK && status != LUA_YIELD;
     bool expired = failed && scope_owns(L, &timeout->scope, -1);
+    bool has_room = lua_checkstack(L, LUA_MINSTACK);
     scope_exit(L, &timeout->scope);
     if (failed && !expired) return lua_error(L);
+    if (!has_room) return luaL_error(L, "move_on_after: too many results");
     lua_pushboolean(L, !expired);
     if (expired) return 1;
     lua_replace(L, 2);
