@@ -422,3 +422,26 @@ describe("a gather of very many that is cancelled", function()
     assert.matches("^false\tTimeoutError: .*\ntrue\n$", child.stdout)
   end)
 end)
+
+describe("a chain of gathers, each of which cancels the next one's future", function()
+  it("ends to the last, however long it is", function()
+    local child = run([[
+      local lilac = require "lilac"
+      local futures, tasks, begun = {}, {}, 0
+      local count = os.getenv "LILAC_STRESS" and 200 or 5000
+      for i = 1, count + 1 do futures[i] = lilac.Future() end
+      for i = 1, count do
+        tasks[i] = lilac.create_task(function()
+          begun = begun + 1
+          pcall(lilac.gather, { futures[i], futures[i + 1] }, { cancel_on_error = true })
+        end)
+      end
+      while begun < count do lilac.sleep(0) end
+      futures[1]:cancel()
+      lilac.gather(tasks)
+      print(futures[count + 1]:cancelled())
+    ]], { env = "ulimit -s 256;" })
+    assert.equal(0, child.status, child.stderr)
+    assert.equal("true\n", child.stdout)
+  end)
+end)

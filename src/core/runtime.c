@@ -167,6 +167,7 @@ struct runtime *runtime_open(lua_State *L, const struct runtime_options *options
     waitq_init(&runtime->aside);
     waitq_init(&runtime->settlers);
     list_init(&runtime->late);
+    list_init(&runtime->failed_gathers);
     list_init(&runtime->crews);
     list_init(&runtime->stages);
     runtime->clock.fire[DEADLINE_SLEEP] = on_sleep_over;

@@ -75,12 +75,13 @@ struct runtime {
     struct ages ages;
     struct runtime_options options;
 
-    uint64_t poll_ns;      /* the longest that tasks run before I/O is looked at */
-    struct waitq ready;    /* own waits of tasks, and callbacks (no task) */
-    struct waitq arrived;  /* the same, woken by the world while others were ready: go first */
-    struct waitq aside;    /* those that are ready, while the loop looks around */
-    struct waitq settlers; /* who waits until nothing else is ready */
-    struct list late;      /* see late.h */
+    uint64_t poll_ns;           /* the longest that tasks run before I/O is looked at */
+    struct waitq ready;         /* own waits of tasks, and callbacks (no task) */
+    struct waitq arrived;       /* the same, woken by the world while others were ready: go first */
+    struct waitq aside;         /* those that are ready, while the loop looks around */
+    struct waitq settlers;      /* who waits until nothing else is ready */
+    struct list late;           /* see late.h */
+    struct list failed_gathers; /* see gather.c */
     struct task *current;
     struct task *main;
     lua_State *volatile running; /* the Lua state that executes now; NULL in the scheduler */

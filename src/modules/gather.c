@@ -11,11 +11,13 @@
 
 struct gather {
     lilac_wait wait;
+    struct runtime *runtime;
     unsigned pending; /* futures that have not ended */
     int first_failed; /* index of the future that failed first; 0: none */
     int count;
     bool as_table, return_exceptions, cancel_on_error;
-    bool cancelled; /* or the rest was, because of an error: waits for every end */
+    bool cancelled;     /* or the rest was, because of an error: waits for every end */
+    struct list failed; /* in the runtime's list, until the rest is cancelled */
     struct watch watches[];
 };
 
@@ -30,14 +32,27 @@ static void cancel_all(struct gather *gather, const struct cancel_origin *origin
     }
 }
 
+/* A future that is cancelled may be another gather's, whose rest is cancelled, and so on: one after
+ * the other, as such a chain can be long. */
+static void cancel_rest(struct gather *gather) {
+    static const struct cancel_origin origin = {.by = "gather, as another failed"};
+    struct list *all = &gather->runtime->failed_gathers;
+    bool is_first = list_empty(all);
+    gather->cancelled = true;
+    list_append(all, &gather->failed);
+    while (is_first && !list_empty(all)) {
+        cancel_all(container_of(all->next, struct gather, failed), &origin);
+        list_unlink(all->next);
+    }
+}
+
 static void on_child_ended(struct watch *watch, struct future *child) {
     struct gather *gather = container_of(watch - watch->index, struct gather, watches);
     gather->pending--;
     if (child->state != FUTURE_DONE) child->taken = true;
     if (child->state != FUTURE_DONE && !gather->return_exceptions && gather->first_failed == 0) {
         gather->first_failed = watch->index + 1;
-        static const struct cancel_origin origin = {.by = "gather, as another failed"};
-        if (gather->cancel_on_error && !gather->cancelled) cancel_all(gather, &origin);
+        if (gather->cancel_on_error && !gather->cancelled) cancel_rest(gather);
     }
     bool failed_at_once = gather->first_failed != 0 && !gather->cancelled;
     if (gather->pending == 0 || failed_at_once) lilac_wake(&gather->wait);
@@ -178,7 +193,7 @@ static struct gather *collect(lua_State *L, bool as_table) {
     int children = lua_gettop(L);
     size_t size = sizeof(struct gather) + (size_t)count * sizeof(struct watch);
     struct gather *gather = lua_newuserdatauv(L, size, 0);
-    *gather = (struct gather){.count = (int)count, .as_table = as_table};
+    *gather = (struct gather){.runtime = runtime_of(L), .count = (int)count, .as_table = as_table};
     for (int i = 1; i <= count; i++) {
         if (as_table)
             lua_geti(L, 1, i);
