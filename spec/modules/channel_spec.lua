@@ -1,5 +1,6 @@
 local lilac = require "lilac"
 local raises = require "spec.support.raises"
+local run = require "spec.support.child"
 local settle = require "spec.support.settle"
 
 local start, to_thread = settle.start, lilac.to_thread
@@ -233,4 +234,24 @@ describe("a Channel under a storm of cancellations", function()
       assert.equal(ITEMS * PRODUCERS, count)
     end)
   end
+end)
+
+describe("a Channel in a Channel in a Channel, and so on", function()
+  it("goes with the last reference to the first, however many they are", function()
+    local child = run([[
+      local lilac = require "lilac"
+      local first
+      for _ = 1, 5000 do
+        local channel = lilac.Channel()
+        if first then channel:put_nowait(first) end
+        first = channel
+      end
+      collectgarbage()
+      first = nil
+      collectgarbage()
+      print "gone"
+    ]], { env = "ulimit -s 256;" })
+    assert.equal(0, child.status, child.stderr)
+    assert.equal("gone\n", child.stdout)
+  end)
 end)

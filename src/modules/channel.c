@@ -31,6 +31,7 @@ struct channel {
     lua_Integer capacity, count; /* of items; 0: no limit */
     struct list items, getters, putters;
     bool shut;
+    struct channel *next_doomed;
 };
 
 /* A task that waits: a userdata on its stack. */
@@ -78,16 +79,32 @@ struct channel *channel_ref(struct channel *channel) {
     return channel;
 }
 
-void channel_unref(struct channel *channel) {
-    pthread_mutex_lock(&channel->lock);
-    bool is_last = --channel->references == 0;
-    pthread_mutex_unlock(&channel->lock);
-    if (!is_last) return;
+static void channel_free(struct channel *channel) {
     struct list *link;
     while ((link = list_shift(&channel->items)))
         item_free(container_of(link, struct item, link));
     pthread_mutex_destroy(&channel->lock);
     free(channel);
+}
+
+/* What is in a Channel may hold the last reference to another one, in which there is another, and
+ * so on: those wait until this one is done, as such a chain can be long. */
+void channel_unref(struct channel *channel) {
+    static _Thread_local struct channel *doomed;
+    static _Thread_local bool is_freeing;
+    pthread_mutex_lock(&channel->lock);
+    bool is_last = --channel->references == 0;
+    pthread_mutex_unlock(&channel->lock);
+    if (!is_last) return;
+    channel->next_doomed = doomed;
+    doomed = channel;
+    if (is_freeing) return;
+    is_freeing = true;
+    while ((channel = doomed)) {
+        doomed = channel->next_doomed;
+        channel_free(channel);
+    }
+    is_freeing = false;
 }
 
 struct channel *channel_test(lua_State *L, int index) {
