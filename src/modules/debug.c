@@ -42,15 +42,21 @@ static lua_State *thread_argument(lua_State *L, int *arg) {
 
 /* The same in all states, each of which sets them. */
 static _Atomic(lua_CFunction) stock_getinfo, stock_getlocal, stock_setlocal, stock_setmetatable,
-    stock_setuservalue;
+    stock_getuservalue, stock_setuservalue;
+
+/* The level that is argument `arg`; INT_MAX for what is none. */
+static int level_argument(lua_State *L, int arg) {
+    int exact;
+    lua_Integer level = lua_tointegerx(L, arg, &exact);
+    return exact && level >= 0 && level < INT_MAX ? (int)level : INT_MAX;
+}
 
 /* Calls a stock function in this very frame, so that levels are counted as they are there; the
  * level of the trampoline becomes one that does not exist. */
 static int call_stock(lua_State *L, lua_CFunction stock) {
-    int arg, exact;
+    int arg;
     lua_State *co = thread_argument(L, &arg);
-    lua_Integer level = lua_tointegerx(L, arg, &exact);
-    if (exact && level >= 0 && level < INT_MAX && is_trampoline(co, (int)level)) {
+    if (is_trampoline(co, level_argument(L, arg))) {
         lua_pushinteger(L, INT_MAX);
         lua_replace(L, arg);
     }
@@ -61,21 +67,24 @@ static int debug_getinfo(lua_State *L) {
     return call_stock(L, stock_getinfo);
 }
 
-static int debug_getlocal(lua_State *L) {
-    return call_stock(L, stock_getlocal);
-}
-
-/* A C function has no variables, and what it has on its stack stays. */
-static int debug_setlocal(lua_State *L) {
+/* A C function has no variables, and what it has on its stack is its own. */
+static int call_for_local(lua_State *L, lua_CFunction stock) {
     int arg;
     lua_Debug ar;
     lua_State *co = thread_argument(L, &arg);
-    int level = (int)lua_tointeger(L, arg);
+    int level = level_argument(L, arg);
     bool is_there = lua_getstack(co, level, &ar) && !is_trampoline(co, level);
-    if (!is_there || !lua_getinfo(co, "S", &ar) || *ar.what != 'C')
-        return call_stock(L, stock_setlocal);
+    if (!is_there || !lua_getinfo(co, "S", &ar) || *ar.what != 'C') return call_stock(L, stock);
     luaL_pushfail(L);
     return 1;
+}
+
+static int debug_getlocal(lua_State *L) {
+    return call_for_local(L, stock_getlocal);
+}
+
+static int debug_setlocal(lua_State *L) {
+    return call_for_local(L, stock_setlocal);
 }
 
 /* ---- objects --------------------------------------------------------------------------------- */
@@ -92,6 +101,12 @@ static int debug_setmetatable(lua_State *L) {
 
 static int debug_setuservalue(lua_State *L) {
     return change_object(L, stock_setuservalue, "user values");
+}
+
+static int debug_getuservalue(lua_State *L) {
+    if (!object_is_sealed(L, 1)) return stock_getuservalue(L);
+    luaL_pushfail(L);
+    return 1;
 }
 
 /* ---- traceback ------------------------------------------------------------------------------- */
@@ -205,6 +220,7 @@ int luaopen_lilac_debug(lua_State *L) {
     stock_getlocal = replace(L, "getlocal", debug_getlocal);
     stock_setlocal = replace(L, "setlocal", debug_setlocal);
     stock_setmetatable = replace(L, "setmetatable", debug_setmetatable);
+    stock_getuservalue = replace(L, "getuservalue", debug_getuservalue);
     stock_setuservalue = replace(L, "setuservalue", debug_setuservalue);
     lua_newtable(L);
     return 1;
