@@ -45,4 +45,9 @@ describe("lilac", function()
     assert.equal("another", (require "lilac.retry"))
     package.preload["lilac.retry"], package.loaded["lilac.retry"] = nil, own
   end)
+
+  it("are fields of a table", function()
+    assert.error_matches(function() getmetatable(lilac).__index(1, "retry") end,
+      "table expected, got number")
+  end)
 end)

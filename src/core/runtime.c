@@ -88,6 +88,8 @@ static int runtime_gc(lua_State *L) {
     for (struct task *task = task_next(runtime, NULL); task; task = task_next(runtime, task))
         task_drop_request(task);
     free_tables(runtime);
+    if (runtime->L)
+        *(struct task **)lua_getextraspace(runtime->L) = NULL; /* see adopt in sched.c */
     /* A thread of the pool that is stuck in a system call may still write to the loop. */
     if (runtime->open && uv_loop_close(&runtime->loop) != 0)
         left_behind = true;
@@ -290,8 +292,7 @@ static bool is_alive(struct runtime *runtime) {
     return uv_loop_alive(&runtime->loop);
 }
 
-/* Whether what the loop turns for has happened: the end of main, or in the shutdown of all tasks.
- */
+/* Whether what the loop turns for has come: the end of main, or in the shutdown of all tasks. */
 static bool is_over(const struct runtime *runtime) {
     if (runtime->closing) return runtime->live == 0;
     return !runtime->main->L || runtime->exiting || runtime->deadlocked;

@@ -19,13 +19,14 @@
 
 #define TRAMPOLINE_SIZE 2 /* see push_trampoline */
 
-/* A coroutine that is older than the runtime (lilac was loaded as a module) has nothing there yet.
- */
+/* A coroutine that is older than the runtime (lilac was loaded as a module) has nothing there yet;
+ * what is finalised after it, as it is older too, finds it closed. */
 COLD static struct task *adopt(lua_State *L) {
     if (!lua_checkstack(L, 1) || lua_rawgetp(L, LUA_REGISTRYINDEX, &runtime_key) != LUA_TUSERDATA)
         luaL_error(L, "lilac is not loaded in this Lua state");
     struct runtime *runtime = *(struct runtime **)lua_touserdata(L, -1);
     lua_pop(L, 1);
+    if (!runtime) luaL_error(L, "lilac is closed");
     return *(struct task **)lua_getextraspace(L) = &runtime->root;
 }
 

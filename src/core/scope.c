@@ -48,8 +48,9 @@ void scope_leave(struct scope *scope) {
     scope->outer = scope->inner = NULL;
 }
 
+/* More than a task can count are as good as none: it has enough to raise. */
 void scope_cancel(struct scope *scope) {
-    if (scope->requested || !scope->task) return;
+    if (scope->requested || !scope->task || scope->task->pending >= UINT16_MAX - 1) return;
     scope->requested = true;
     scope->task->pending++;
     task_interrupt(scope->task);

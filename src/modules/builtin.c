@@ -67,6 +67,7 @@ static int search_builtin(lua_State *L) {
 
 /* __index of `lilac`: modules are fields of it, loaded at first use. */
 static int load_field(lua_State *L) {
+    luaL_checktype(L, 1, LUA_TTABLE);
     if (lua_type(L, 2) != LUA_TSTRING) return 0;
     const char *name = lua_pushfstring(L, "lilac.%s", lua_tostring(L, 2));
     if (!builtin_load(L, name)) return 0;

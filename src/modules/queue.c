@@ -51,9 +51,14 @@ static const struct object_type queue_type = {"Queue", sizeof(struct queue)};
 #define ITEMS 1 /* uservalues */
 #define LESS  2
 
-/* Replaces the table by a new one. */
+/* Replaces the table by a new one, of an empty queue; while it is made, a finaliser may put an
+ * item, and the table stays. */
 static void items_renew(lua_State *L, struct queue *queue) {
     lua_createtable(L, CAPACITY_MIN, 0);
+    if (queue->count > 0) {
+        lua_pop(L, 1);
+        return;
+    }
     lua_setiuservalue(L, 1, ITEMS);
     queue->capacity = CAPACITY_MIN;
     queue->head = 0;
@@ -62,10 +67,15 @@ static void items_renew(lua_State *L, struct queue *queue) {
 
 /* ---- first in, first out: a ring ------------------------------------------------------------- */
 
+/* While the new table is made, a finaliser may have put an item, for which it has grown already. */
 static void ring_grow(lua_State *L, struct queue *queue) {
     lua_Integer capacity = queue->capacity;
     lua_getiuservalue(L, 1, ITEMS);
     lua_createtable(L, (int)capacity * 2, 0);
+    if (queue->capacity != capacity) {
+        lua_pop(L, 2);
+        return;
+    }
     for (lua_Integer i = 0; i < capacity; i++) {
         lua_rawgeti(L, -2, ((queue->head + i) & (capacity - 1)) + 1);
         lua_rawseti(L, -2, i + 1);
@@ -77,7 +87,8 @@ static void ring_grow(lua_State *L, struct queue *queue) {
 }
 
 static void ring_add(lua_State *L, struct queue *queue) {
-    if (queue->count == queue->capacity) ring_grow(L, queue);
+    while (queue->count == queue->capacity)
+        ring_grow(L, queue);
     lua_getiuservalue(L, 1, ITEMS);
     lua_pushvalue(L, -2);
     lua_rawseti(L, -2, ((queue->head + queue->count) & (queue->capacity - 1)) + 1);
@@ -134,9 +145,8 @@ static bool heap_less(lua_State *L, struct queue *queue, int items, lua_Integer 
         less = lua_toboolean(L, -1);
         lua_pop(L, 1);
     }
-    if (queue->changes != changes) {
+    if (queue->changes != changes)
         lilac_throw(L, "InvalidStateError", "the comparison of items has changed their queue");
-    }
     return less;
 }
 
@@ -173,14 +183,12 @@ static void heap_add(lua_State *L, struct queue *queue) {
     lua_rawseti(L, items, 2 * last - 1);
     lua_pushinteger(L, ++queue->changes);
     lua_rawseti(L, items, 2 * last);
-    while (hole > 1 && heap_precedes(L, queue, items, last, hole / 2)) {
+    while (hole > 1 && heap_precedes(L, queue, items, last, hole / 2))
         hole /= 2;
-    }
     /* Nothing raises from here on. */
     lua_rawgeti(L, items, 2 * last);
-    for (lua_Integer i = last; i > hole; i /= 2) {
+    for (lua_Integer i = last; i > hole; i /= 2)
         heap_move(L, items, i / 2, i);
-    }
     lua_rawseti(L, items, 2 * hole);
     lua_pushvalue(L, items - 1);
     lua_rawseti(L, items, 2 * hole - 1);
@@ -199,18 +207,15 @@ static void heap_take(lua_State *L, struct queue *queue) {
         if (child + 1 < last && heap_precedes(L, queue, items, child + 1, child)) child++;
         hole = child;
     }
-    while (hole > 1 && heap_precedes(L, queue, items, last, hole)) {
+    while (hole > 1 && heap_precedes(L, queue, items, last, hole))
         hole /= 2;
-    }
     /* Nothing raises from here on. */
     lua_rawgeti(L, items, 1);
     int depth = 0;
-    while (hole >> depth > 1) {
+    while (hole >> depth > 1)
         depth++;
-    }
-    for (; depth > 0; depth--) {
+    for (; depth > 0; depth--)
         heap_move(L, items, hole >> (depth - 1), hole >> depth);
-    }
     heap_move(L, items, last, hole);
     lua_pushnil(L);
     lua_rawseti(L, items, 2 * last - 1);
@@ -468,10 +473,9 @@ static void finish(struct queue *queue, lua_Integer count) {
 
 static int queue_task_done(lua_State *L) {
     struct queue *queue = check(L);
-    if (queue->unfinished == 0) {
+    if (queue->unfinished == 0)
         return lilac_throw(L, "InvalidStateError",
                            "task_done: called more often than items were put");
-    }
     finish(queue, 1);
     return 0;
 }
@@ -481,9 +485,9 @@ static int queue_shutdown(lua_State *L) {
     if (!lua_isnoneornil(L, 2)) luaL_checktype(L, 2, LUA_TBOOLEAN);
     queue->shut = true;
     if (lua_toboolean(L, 2)) {
-        items_renew(L, queue);
         finish(queue, queue->count);
         queue->count = 0;
+        items_renew(L, queue);
     }
     waitq_wake_all(&queue->getters);
     waitq_wake_all(&queue->putters);
@@ -515,11 +519,10 @@ static int queue_full(lua_State *L) {
 static int queue_tostring(lua_State *L) {
     struct queue *queue = check(L);
     size_t getters = waitq_count(&queue->getters), putters = waitq_count(&queue->putters);
-    if (queue->maxsize == 0) {
+    if (queue->maxsize == 0)
         lua_pushfstring(L, "%I item%s", (LUAI_UACINT)queue->count, plural(queue->count));
-    } else {
+    else
         lua_pushfstring(L, "%I/%I items", (LUAI_UACINT)queue->count, (LUAI_UACINT)queue->maxsize);
-    }
     if (queue->shut) lua_pushfstring(L, "%s, shut down", lua_tostring(L, -1));
     if (getters + putters > 0) {
         lua_pushfstring(L, "%s, %I in %s", lua_tostring(L, -1),
@@ -531,9 +534,8 @@ static int queue_tostring(lua_State *L) {
 /* Replaces the maxsize at 1 by a new queue. */
 static void create(lua_State *L, const char *class_name, const struct order *order) {
     lua_Integer maxsize = 0;
-    if (!lua_isnoneornil(L, 1)) {
+    if (!lua_isnoneornil(L, 1))
         maxsize = args_integer(L, 1, "maxsize (0 for no limit)", 0, LUA_MAXINTEGER);
-    }
     struct queue *queue = object_new(L, &queue_type, class_name, LESS);
     queue->order = order;
     queue->maxsize = maxsize;

@@ -230,6 +230,8 @@ static const lilac_op barrier_wait_op = {
 static int barrier_wait(lua_State *L) {
     struct barrier *barrier = object_check(L, 1, &barrier_type);
     lilac_checkpoint(L);
+    /* Before anything is looked at: a finaliser may break the barrier. */
+    struct barrier_wait *waiter = lua_newuserdatauv(L, sizeof *waiter, 0);
     if (barrier->broken) {
         return lilac_throw(L, "BrokenBarrierError", "wait: the barrier is broken");
     }
@@ -238,7 +240,6 @@ static int barrier_wait(lua_State *L) {
         lua_pushinteger(L, barrier->parties);
         return 1;
     }
-    struct barrier_wait *waiter = lua_newuserdatauv(L, sizeof *waiter, 0);
     *waiter = (struct barrier_wait){.barrier = barrier};
     barrier->waiting++;
     waitq_append(&barrier->waiters, &waiter->wait);
