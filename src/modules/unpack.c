@@ -149,8 +149,11 @@ static void fill_table(struct reader *r) {
         else
             lua_rawset(L, -4);
     }
-    /* Last, as it may make keys weak. */
-    lua_setmetatable(L, -2);
+    /* Last, as it may make keys weak. In the place of one that cannot travel there is a text. */
+    if (lua_istable(L, -1))
+        lua_setmetatable(L, -2);
+    else
+        lua_pop(L, 1);
 }
 
 static void fill_function(struct reader *r) {
