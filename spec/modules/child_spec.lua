@@ -197,6 +197,21 @@ describe("child.spawn", function()
   end)
 end)
 
+describe("child.spawn, while its arguments change", function()
+  it("keeps the strings that it has read", function()
+    local text = ("x"):rep(50000)
+    local argv = { "printf", "%s", text .. "!" }
+    local options = setmetatable({}, { __index = function(_, name)
+      argv[3] = nil
+      collectgarbage()
+      return name == "cwd" and ("/"):rep(1000) .. "tmp" or nil
+    end })
+    local one, _, stdout <close> = child.spawn(argv, nil, "pipe", nil, options)
+    assert.equal(text .. "!", stdout:read "a")
+    assert.equal(0, one:wait())
+  end)
+end)
+
 describe("Child:wait", function()
   it("returns the exit status, or nil and the name of a signal, again and again", function()
     local one = sh "exit 7"

@@ -154,6 +154,17 @@ describe("paths.mkdtemp", function()
     paths.remove(somewhere)
   end)
 
+  it("holds options that nobody else does", function()
+    local dir <close> = folder()
+    local reads = 0
+    local options = setmetatable({ dir = dir.path }, { __index = function()
+      collectgarbage()
+      reads = reads + 1
+      return ("p"):rep(100) .. reads
+    end })
+    assert.matches("/" .. ("p"):rep(100) .. "1%w+$", paths.mkdtemp(options))
+  end)
+
   it("leaves nothing behind when it is cancelled", function()
     local dir <close> = folder()
     local tasks = {}

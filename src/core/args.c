@@ -148,10 +148,7 @@ lua_Integer args_option_count(lua_State *L, int arg, const char *name, lua_Integ
 }
 
 const char *args_option_string(lua_State *L, int arg, const char *name, const char *otherwise) {
-    if (!push_option(L, arg, name)) return otherwise;
-    /* No number: its text would be held by nobody. */
+    if (!push_option(L, arg, name)) return lua_pushstring(L, otherwise);
     if (lua_type(L, -1) != LUA_TSTRING) option_type_error(L, arg, name, "string");
-    const char *value = lua_tostring(L, -1);
-    lua_pop(L, 1);
-    return value;
+    return lua_tostring(L, -1);
 }

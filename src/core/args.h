@@ -43,7 +43,8 @@ bool args_option_boolean(lua_State *L, int arg, const char *name, bool otherwise
 /* 1 … max. */
 lua_Integer args_option_count(lua_State *L, int arg, const char *name, lua_Integer otherwise,
                               lua_Integer max);
-/* The string stays valid as long as the table holds it. */
+/* Pushes the string, or nil for NULL. The table need not hold it: __index may have made it, and a
+ * finaliser may change the table. */
 const char *args_option_string(lua_State *L, int arg, const char *name, const char *otherwise);
 
 #endif

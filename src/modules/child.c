@@ -200,12 +200,15 @@ static char *text_at(lua_State *L, int index) {
     return strlen(text) == size ? (char *)text : NULL;
 }
 
-/* Pushes a NULL-terminated array of the strings in the list at 1. */
+/* Pushes a NULL-terminated array of the strings in the list at 1, and what holds them: a finaliser
+ * may change the list. */
 static char **push_argv(lua_State *L) {
     luaL_checktype(L, 1, LUA_TTABLE);
     lua_Integer count = (lua_Integer)lua_rawlen(L, 1);
     luaL_argcheck(L, count > 0, 1, "program expected, got an empty list");
     char **argv = lua_newuserdatauv(L, ((size_t)count + 1) * sizeof *argv, 0);
+    lua_newtable(L);
+    int held = lua_gettop(L);
     for (lua_Integer i = 0; i < count; i++) {
         lua_rawgeti(L, 1, i + 1);
         argv[i] = text_at(L, -1);
@@ -215,7 +218,7 @@ static char **push_argv(lua_State *L) {
                         i == 0 ? "program"
                                : lua_pushfstring(L, "argument %d of the program", (int)i));
         }
-        lua_pop(L, 1);
+        lua_rawseti(L, held, i + 1);
     }
     argv[count] = NULL;
     return argv;

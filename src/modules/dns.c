@@ -218,6 +218,7 @@ static struct addrinfo check_hints(lua_State *L, int arg) {
                                       "option 'family': 'inet', 'inet6' or 'any' "
                                       "expected, got '%s'",
                                       family));
+    lua_pop(L, 1);
     if (args_option_boolean(L, arg, "passive", false)) hints.ai_flags = AI_PASSIVE;
     return hints;
 }

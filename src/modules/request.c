@@ -57,14 +57,11 @@ int request_option_mode(lua_State *L, int arg, const char *name) {
     return check_mode(L, index, arg, lua_pushfstring(L, "option '%s'", name));
 }
 
-/* A string among the options, without zero bytes. */
+/* Pushes a string among the options, without zero bytes. */
 static const char *option_text(lua_State *L, int arg, const char *name, const char *otherwise) {
     const char *text = args_option_string(L, arg, name, otherwise);
-    if (!lua_istable(L, arg)) return text;
-    lua_getfield(L, arg, name);
-    if (lua_isstring(L, -1) && strlen(text) != lua_rawlen(L, -1))
+    if (strlen(text) != lua_rawlen(L, -1))
         luaL_argerror(L, arg, lua_pushfstring(L, "option '%s' contains a zero byte", name));
-    lua_pop(L, 1);
     return text;
 }
 

@@ -212,6 +212,7 @@ static int tcp_connect(lua_State *L) {
                                              "got '%s'",
                                              local_host));
     }
+    lua_pop(L, 1);
     lilac_checkpoint(L);
     struct stream *stream = stream_new(L, &tcp_ops, options.limit);
     stream->peer = peer;

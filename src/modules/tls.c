@@ -88,16 +88,14 @@ static int flush_done(lua_State *L, lilac_wait *wait) {
 static const lilac_op flush_op = {
     .name = "tls:handshake", .cancel = waitq_cancel, .done = flush_done};
 
-/* Refuses what cannot be verified. */
+/* Refuses what cannot be verified. The host is on top of the stack. */
 static void check_host(lua_State *L, const struct tls_context *context, const char *host) {
     luaL_argcheck(L, host || !context->verify, 3,
                   "option 'server_hostname' expected: whom the certificate has to be of");
     if (!host) return;
-    lua_getfield(L, 3, "server_hostname");
     size_t size = lua_rawlen(L, -1);
     luaL_argcheck(L, size > 0 && size < TLS_NAME_SIZE && size == strlen(host), 3,
                   "option 'server_hostname': a host name of 1 to 255 bytes expected");
-    lua_pop(L, 1);
 }
 
 /* handshake(stream, context [, {server_side=, server_hostname=}]) → the stream */
@@ -112,12 +110,8 @@ static int tls_handshake(lua_State *L) {
                   "a Context without option 'cert' cannot serve");
     luaL_argcheck(L, !is_server || !host, 3, "option 'server_hostname' is for clients");
     if (!is_server) check_host(L, context, host);
-    lua_settop(L, 3);
-    if (host)
-        lua_getfield(L, 3, "server_hostname");
-    else
-        lua_pushnil(L);
     lua_replace(L, 3);
+    lua_settop(L, 3);
     lua_pushboolean(L, is_server);
     return flush_done(L, NULL);
 }

@@ -379,13 +379,11 @@ static void option_error(lua_State *L, const char *name, const char *expected) {
                                   luaL_typename(L, -1)));
 }
 
+/* Pushes a text, or nil. */
 static const char *check_text(lua_State *L, const char *name) {
     const char *text = args_option_string(L, 1, name, NULL);
-    if (!text) return NULL;
-    lua_getfield(L, 1, name);
-    if (strlen(text) != lua_rawlen(L, -1))
+    if (text && strlen(text) != lua_rawlen(L, -1))
         luaL_argerror(L, 1, lua_pushfstring(L, "option '%s' contains a zero byte", name));
-    lua_pop(L, 1);
     return text;
 }
 
@@ -400,11 +398,18 @@ static int check_choice(lua_State *L, const char *name, const char *const *names
                                          names[0], names[1], text));
 }
 
-/* The bytes that the protocols of option `alpn` take on the wire. Leaves the option on the stack.
- */
+/* Pushes an option, or nil. */
+static void push_option(lua_State *L, const char *name) {
+    if (lua_istable(L, 1))
+        lua_getfield(L, 1, name);
+    else
+        lua_pushnil(L);
+}
+
+/* The bytes that the protocols of option `alpn`, on top of the stack, take on the wire. */
 static size_t check_protocols(lua_State *L) {
     size_t size = 0;
-    if (!lua_istable(L, 1) || lua_getfield(L, 1, "alpn") == LUA_TNIL) return 0;
+    if (lua_isnil(L, -1)) return 0;
     if (!lua_istable(L, -1)) option_error(L, "alpn", "array of protocol names");
     lua_Integer count = (lua_Integer)lua_rawlen(L, -1);
     luaL_argcheck(L, count > 0, 1, "option 'alpn': array of protocol names expected, it is empty");
@@ -420,10 +425,10 @@ static size_t check_protocols(lua_State *L) {
     return size;
 }
 
-/* How many names option `sni` has. Leaves the option on the stack. */
+/* How many names option `sni`, on top of the stack, has. */
 static size_t check_names(lua_State *L) {
     size_t count = 0;
-    if (!lua_istable(L, 1) || lua_getfield(L, 1, "sni") == LUA_TNIL) return 0;
+    if (lua_isnil(L, -1)) return 0;
     if (!lua_istable(L, -1)) option_error(L, "sni", "table of names and Contexts");
     for (lua_pushnil(L); lua_next(L, -2); count++) {
         struct context_box *box = lua_touserdata(L, -1);
@@ -512,11 +517,15 @@ int tls_context_new(lua_State *L) {
                   "option 'client_cert' needs 'ca': who signs certificates of clients");
     lilac_checkpoint(L);
     object_new(L, &context_type, "lilac.Context", 0); /* recipe_done fills it */
-    size_t protocols_size = check_protocols(L);
-    int protocols = lua_gettop(L);
+    lua_insert(L, 2);
+    push_option(L, "alpn");
+    push_option(L, "sni");
+    int names = lua_gettop(L), protocols = names - 1;
+    luaL_checkstack(L, 5, NULL);
+    /* No Lua code runs from here on: what is copied must be as it was checked. */
     size_t name_count = check_names(L);
-    int names = lua_gettop(L);
-    luaL_checkstack(L, 4, NULL);
+    lua_pushvalue(L, protocols);
+    size_t protocols_size = check_protocols(L);
     struct recipe *recipe = recipe_new();
     if (!recipe) return luaL_error(L, "context: not enough memory");
     recipe->min_version = version == 1 ? TLS1_3_VERSION : TLS1_2_VERSION;

@@ -450,7 +450,9 @@ static struct udp_options check_options(lua_State *L) {
     lua_pop(L, 1);
     luaL_argcheck(L, is_integer && port >= 0 && port <= UINT16_MAX, 1,
                   "option 'port': integer from 0 to 65535 expected");
-    const char *interface = args_option_string(L, 1, "multicast_interface", NULL);
+    unsigned interface =
+        check_interface(L, 1, args_option_string(L, 1, "multicast_interface", NULL));
+    lua_pop(L, 1);
     return (struct udp_options){
         .port = (int)port,
         .ttl = (int)args_option_count(L, 1, "ttl", 0, UINT8_MAX),
@@ -459,7 +461,7 @@ static struct udp_options check_options(lua_State *L) {
         .reuse_port = args_option_boolean(L, 1, "reuse_port", false),
         .broadcast = args_option_boolean(L, 1, "broadcast", false),
         .ipv6_only = args_option_boolean(L, 1, "ipv6_only", false),
-        .multicast = {.interface = check_interface(L, 1, interface),
+        .multicast = {.interface = interface,
                       .ttl = (int)args_option_count(L, 1, "multicast_ttl", 0, UINT8_MAX),
                       .loop = args_option_boolean(L, 1, "multicast_loop", true)}};
 }
@@ -545,7 +547,6 @@ static int udp_open(lua_State *L) {
     lua_settop(L, 1);
     struct udp_options options = check_options(L);
     const char *host = args_option_string(L, 1, "host", NULL);
-    lua_getfield(L, 1, "host");
     luaL_argcheck(L, !host || strlen(host) == lua_rawlen(L, 2), 1,
                   "option 'host' contains a zero byte");
     lilac_checkpoint(L);
