@@ -1,6 +1,7 @@
 local lilac = require "lilac"
 local child = require "lilac.child"
 local raises = require "spec.support.raises"
+local run = require "spec.support.child"
 local settle = require "spec.support.settle"
 
 local function sh(text, ...)
@@ -209,6 +210,22 @@ describe("child.spawn, while its arguments change", function()
     local one, _, stdout <close> = child.spawn(argv, nil, "pipe", nil, options)
     assert.equal(text .. "!", stdout:read "a")
     assert.equal(0, one:wait())
+  end)
+
+  it("refuses variables that come while it reads 'env'", function()
+    local result = run [[
+      local child = require "lilac.child"
+      local env = { A = "1" }
+      collectgarbage "generational"
+      collectgarbage "stop"
+      setmetatable({}, { __gc = function() for i = 1, 30000 do env["K" .. i] = "v" end end })
+      -- Collects while the options are read.
+      local options = setmetatable({ env = env }, { __index = function(_, name)
+        if name == "group" then collectgarbage "restart" end
+      end })
+      print(pcall(child.spawn, { "true" }, "null", "null", "null", options))]]
+    assert.equal(0, result.status)
+    assert.matches("^false\t.+option 'env' has changed while it was read", result.stdout)
   end)
 end)
 

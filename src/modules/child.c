@@ -268,6 +268,8 @@ static char **push_env(lua_State *L) {
     memcpy(env, environ, count * sizeof *env);
     lua_createtable(L, (int)more, 0);
     for (lua_pushnil(L); lua_next(L, changes); lua_pop(L, 1)) {
+        /* A finaliser may add some. */
+        if (more-- == 0) luaL_argerror(L, 5, "option 'env' has changed while it was read");
         const char *name;
         char *entry = env_entry(L, &name);
         end = env_remove(env, end, name);
