@@ -176,6 +176,28 @@ describe("modules that travel", function()
       return module == package.loaded["spec.support.outcome"] and type(module) == "function"
     end, outcome))
   end)
+
+  it("keep the names that they had when they were packed", function()
+    -- The finaliser runs while the other functions are packed.
+    local child = run [=[
+      local lilac = require "lilac"
+      local function task() end
+      lilac.to_thread(task)
+      local fn, others = string.gmatch("", ""), {}
+      for i = 1, 3000 do others[i] = function() return i, others end end
+      collectgarbage("incremental", 1, 1000, 30)
+      collectgarbage "stop"
+      package.loaded[("m"):rep(10000) .. #others] = { fn = fn }
+      setmetatable({}, { __gc = function()
+        for name in pairs(package.loaded) do
+          if #name > 9999 then package.loaded[name] = nil end
+        end
+      end })
+      collectgarbage "restart"
+      local _, err = pcall(lilac.to_thread, task, fn, others)
+      print(err:match "^module '(m*3000)' not found" == ("m"):rep(10000) .. 3000)]=]
+    assert.equal("true\n", child.stdout)
+  end)
 end)
 
 describe("what cannot travel", function()

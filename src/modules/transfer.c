@@ -175,9 +175,19 @@ static void put_short(struct packer *p, const char *text, size_t length) {
     put(p, text, size);
 }
 
-/* Attaches the value at `anchor`, or what belongs to it, which must not be collected before the
- * parcel is made. */
-static void attach(struct packer *p, enum tag tag, struct attachment attachment, int anchor) {
+/* Holds the value at `index` until the parcel is made. */
+static void hold(struct packer *p, int index) {
+    lua_State *L = p->L;
+    index = lua_absindex(L, index);
+    need_store(p);
+    lua_pushvalue(L, index);
+    lua_pushboolean(L, 1);
+    lua_rawset(L, p->base + SEEN);
+}
+
+/* Attaches the value at `index`, or what belongs to it, which must not be collected before the
+ * parcel is made. The arguments themselves are held by the stack. */
+static void attach(struct packer *p, enum tag tag, struct attachment attachment, int index) {
     lua_State *L = p->L;
     check_size(p, attachment.size);
     if (p->attachment_count == p->attachment_room) {
@@ -189,11 +199,8 @@ static void attach(struct packer *p, enum tag tag, struct attachment attachment,
         p->attachments = store->attachments = more;
         p->attachment_room = (uint32_t)room;
     }
-    if (p->at != 0) { /* a finaliser may run, and change the tables we walk through */
-        lua_pushvalue(L, anchor);
-        lua_pushboolean(L, 1);
-        lua_rawset(L, p->base + SEEN);
-    }
+    /* A finaliser may run, and change the tables we walk through. */
+    if (p->at != 0) hold(p, index);
     p->attached_size += attachment.size;
     put_number(p, tag, p->attachment_count);
     p->attachments[p->attachment_count++] = attachment;
@@ -203,6 +210,7 @@ static void attach(struct packer *p, enum tag tag, struct attachment attachment,
 static void attach_module(struct packer *p, enum tag tag, int name) {
     size_t length;
     const char *text = lua_tolstring(p->L, name, &length);
+    hold(p, name); /* only package.loaded does */
     attach(p, tag, (struct attachment){ATTACHED_MODULE, (char *)text, length + 1}, name);
 }
 
@@ -342,10 +350,12 @@ static void put_c_function(struct packer *p) {
     }
     lua_pop(L, 1);
     int value = lua_gettop(L);
-    if (code_find(L, value, true))
+    if (code_find(L, value, true)) {
+        hold(p, -2); /* the name of the module: only package.loaded does */
         put_field(p, lua_tostring(L, -2), lua_tostring(L, -1));
-    else
+    } else {
         put_refused(p);
+    }
     lua_settop(L, value);
 }
 
