@@ -9,6 +9,7 @@
  */
 #include "tls_filter.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -252,7 +253,8 @@ static int tls_try_write(struct stream *stream, const uv_buf_t *bufs, unsigned c
     size_t size;
     int taken = 0;
     if (tls->write_status == 0 && (!tls->is_ready || tls->sending.size > 0)) return UV_EAGAIN;
-    while (tls->write_status == 0 && tls->sending.size == 0 && (size = gather(&from, &bytes)) > 0) {
+    while (tls->write_status == 0 && tls->sending.size == 0 && taken <= INT_MAX - PIECE &&
+           (size = gather(&from, &bytes)) > 0) {
         encrypt(stream, bytes, size);
         taken += (int)size;
         if (tls->sending.size > 0) stream->held = size;
