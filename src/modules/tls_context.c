@@ -33,14 +33,20 @@ struct tls_context *tls_context_check(lua_State *L, int arg) {
 }
 
 struct tls_context *tls_context_hold(struct tls_context *context) {
-    context->references++;
+    atomic_fetch_add(&context->references, 1);
     return context;
 }
 
-void tls_context_drop(struct tls_context *context) {
-    if (--context->references > 0) return;
+/* One reference less; the last one puts the context into the list. */
+static void doom(struct tls_context *context, struct tls_context **doomed) {
+    if (atomic_fetch_sub(&context->references, 1) > 1) return;
+    context->next_doomed = *doomed;
+    *doomed = context;
+}
+
+static void context_free(struct tls_context *context, struct tls_context **doomed) {
     for (size_t i = 0; i < context->name_count; i++) {
-        tls_context_drop(context->names[i].context);
+        doom(context->names[i].context, doomed);
         free(context->names[i].name);
     }
     for (size_t i = 0; i < TLS_SESSIONS; i++) {
@@ -52,6 +58,16 @@ void tls_context_drop(struct tls_context *context) {
     free(context->names);
     free(context->protocols);
     free(context);
+}
+
+/* A context may hold the last reference to another one, and so on: such a chain can be long. */
+void tls_context_drop(struct tls_context *context) {
+    struct tls_context *doomed = NULL;
+    doom(context, &doomed);
+    while ((context = doomed)) {
+        doomed = context->next_doomed;
+        context_free(context, &doomed);
+    }
 }
 
 /* ---- sessions -------------------------------------------------------------------------------- */

@@ -6,6 +6,8 @@
 #ifndef LILAC_TLS_CONTEXT_H
 #define LILAC_TLS_CONTEXT_H
 
+#include <stdatomic.h>
+
 #include "tls_error.h"
 
 enum { TLS_NAME_SIZE = 256, TLS_SESSIONS = 64 };
@@ -18,7 +20,8 @@ enum tls_client_cert {
 };
 
 struct tls_context {
-    int references;
+    atomic_int references; /* a thread of the pool drops those of a recipe that was cancelled */
+    struct tls_context *next_doomed;
     SSL_CTX *ssl;
     bool verify; /* servers, when it is a client's */
     bool serves; /* it has a certificate */
