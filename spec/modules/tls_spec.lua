@@ -97,6 +97,8 @@ describe("tls.context", function()
     err = raises("TLSError", tls.context, {
       cert = "-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----\n" })
     assert.matches("^context cert: ", err.message)
+    err = raises("OSError", tls.context, { ca = "-----BEGIN " .. ("x"):rep(16 * 1024 * 1024) })
+    assert.equal("context ca: file too large (EFBIG)", err.message)
   end)
 
   it("opens an encrypted key with its password, and never asks for one", function()

@@ -17,7 +17,7 @@
 #include "../core/buffer.h"
 #include "../core/object.h"
 
-enum { FILE_MAX = 16 * 1024 * 1024, PROTOCOLS_MAX = 4096, PROTOCOL_MAX = 255, NAMES_MAX = 1024 };
+enum { TEXT_MAX = 16 * 1024 * 1024, PROTOCOLS_MAX = 4096, PROTOCOL_MAX = 255, NAMES_MAX = 1024 };
 
 struct context_box {
     const struct object_type *type; /* first */
@@ -197,12 +197,17 @@ static bool is_pem(const char *source) {
     return strstr(source, "-----BEGIN ") != NULL;
 }
 
+static bool text_append(struct recipe *recipe, struct buffer *text, const char *bytes,
+                        size_t size) {
+    if (text->size + size > TEXT_MAX) return recipe_fail_system(recipe, EFBIG);
+    return buffer_append(text, bytes, size) || recipe_fail_system(recipe, ENOMEM);
+}
+
 static bool file_read(struct recipe *recipe, FILE *file, struct buffer *text) {
     char bytes[4096];
     size_t size;
     while ((size = fread(bytes, 1, sizeof bytes, file)) > 0) {
-        if (text->size + size > FILE_MAX) return recipe_fail_system(recipe, EFBIG);
-        if (!buffer_append(text, bytes, size)) return recipe_fail_system(recipe, ENOMEM);
+        if (!text_append(recipe, text, bytes, size)) return false;
     }
     return ferror(file) ? recipe_fail_system(recipe, errno) : true;
 }
@@ -212,7 +217,7 @@ static bool source_read(struct recipe *recipe, const char *option, const char *s
                         struct buffer *text) {
     if (is_pem(source)) {
         snprintf(recipe->what, sizeof recipe->what, "context %s", option);
-        return buffer_append(text, source, strlen(source)) || recipe_fail_system(recipe, ENOMEM);
+        return text_append(recipe, text, source, strlen(source));
     }
     snprintf(recipe->what, sizeof recipe->what, "context %s %s", option, source);
     FILE *file = fopen(source, "re");
