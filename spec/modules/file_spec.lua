@@ -658,6 +658,24 @@ describe("File:close", function()
     assert.equal("text", dir:read "file")
   end)
 
+  it("may come from a finaliser, in the middle of an operation", function()
+    local dir <close> = folder()
+    dir:write("file", "text")
+    local child = run(([[
+      local finalise = require "spec.support.finalise"
+      local fs = require("lilac").fs
+      local reader, writer = fs.open(%q), fs.open(%q, "a")
+      local function read() return pcall(reader.read, reader) end
+      local function write() return pcall(writer.write, writer, 1, 2, 3) end
+      finalise(function() reader:close() end)
+      print(read())
+      finalise(function() writer:close() end)
+      print(write())
+    ]]):format(dir / "file", dir / "file"), { limit = 20 })
+    assert.equal("false\tClosedError: read: the File is closed\n"
+      .. "false\tClosedError: write: the File is closed\n", child.stdout)
+  end)
+
   it("is done at the end of the program", function()
     local dir <close> = folder()
     for _, how in ipairs { "", "os.exit(0)", "error 'oops'" } do

@@ -135,8 +135,9 @@ static const char *op_name(const struct file_op *op) {
     return strchr(op->wait.name, ':') + 1;
 }
 
-int file_begin(lua_State *L, struct file *file, const struct file_op *op) {
+int file_begin(lua_State *L, const struct file_op *op) {
     lilac_checkpoint(L);
+    struct file *file = file_check(L, op_name(op)); /* a finaliser may have closed it */
     lua_pushlightuserdata(L, (void *)op);
     if (file->taken) return waitq_park(L, &file->turns, &op->turn);
     file->taken = true;
@@ -217,7 +218,8 @@ static const struct file_op flush_op = {FILE_OP("flush", file_go_through), .push
 
 /* file:flush() → file */
 static int file_flush(lua_State *L) {
-    return file_begin(L, file_check(L, "flush"), &flush_op);
+    file_check(L, "flush");
+    return file_begin(L, &flush_op);
 }
 
 static void run_sync(struct file_job *job) {
@@ -231,7 +233,8 @@ static const struct file_op sync_op = {FILE_OP("sync", file_go_through), .job = 
 
 /* file:sync() → file */
 static int file_sync(lua_State *L) {
-    return file_begin(L, file_check(L, "sync"), &sync_op);
+    file_check(L, "sync");
+    return file_begin(L, &sync_op);
 }
 
 static void run_truncate(struct file_job *job) {
@@ -253,10 +256,10 @@ static const struct file_op truncate_op = {FILE_OP("truncate", truncate_go), .jo
 
 /* file:truncate([size]) → file */
 static int file_truncate(lua_State *L) {
-    struct file *file = file_check(L, "truncate");
+    file_check(L, "truncate");
     lua_settop(L, 2);
     if (!lua_isnil(L, 2)) args_integer(L, 2, "size", 0, LUA_MAXINTEGER);
-    return file_begin(L, file, &truncate_op);
+    return file_begin(L, &truncate_op);
 }
 
 static void run_stat(struct file_job *job) {
@@ -277,7 +280,8 @@ static const struct file_op stat_op = {FILE_OP("stat", file_go_through), .job = 
 
 /* file:stat() → table */
 static int file_stat(lua_State *L) {
-    return file_begin(L, file_check(L, "stat"), &stat_op);
+    file_check(L, "stat");
+    return file_begin(L, &stat_op);
 }
 
 /* ---- seek ------------------------------------------------------------------------------------ */
@@ -339,13 +343,13 @@ static const struct file_op seek_op = {FILE_OP("seek", seek_go)};
 /* file:seek([whence [, offset]]) → position */
 static int file_seek(lua_State *L) {
     static const char *const names[] = {"set", "cur", "end", NULL};
-    struct file *file = file_check(L, "seek");
+    file_check(L, "seek");
     int whence = luaL_checkoption(L, 2, "cur", names);
     lua_Integer offset = luaL_optinteger(L, 3, 0);
     lua_settop(L, 1);
     lua_pushinteger(L, whence);
     lua_pushinteger(L, offset);
-    return file_begin(L, file, &seek_op);
+    return file_begin(L, &seek_op);
 }
 
 /* ---- closing --------------------------------------------------------------------------------- */

@@ -124,8 +124,9 @@ void file_push(lua_State *L, const struct file_source *source);
 struct file *file_check(lua_State *L, const char *op);
 
 /* Takes the turn for an operation, or parks until it comes. Its arguments are on the stack, the
- * file at 1. Passes lilac_checkpoint. Tail call. */
-int file_begin(lua_State *L, struct file *file, const struct file_op *op);
+ * file at 1, which may have been closed since they were looked at. Passes lilac_checkpoint. Tail
+ * call. */
+int file_begin(lua_State *L, const struct file_op *op);
 
 /* Waits for the end of the job that is going on. Tail call. */
 int file_wait(lua_State *L, struct file *file);

@@ -309,7 +309,7 @@ int file_read(lua_State *L) {
                            file->path);
     }
     lilac_checkpoint(L);
-    return take_line(L, file, only_format(L)) ? 1 : file_begin(L, file, &read_op);
+    return take_line(L, file, only_format(L)) ? 1 : file_begin(L, &read_op);
 }
 
 /* The upvalues of lines_next. After the file come the formats. */
@@ -325,7 +325,7 @@ static int lines_next(lua_State *L) {
     lua_settop(L, 0);
     for (int i = 0; i < count; i++)
         lua_pushvalue(L, lua_upvalueindex(LINES_FILE + i));
-    return file_begin(L, file, &read_op);
+    return file_begin(L, &read_op);
 }
 
 int file_lines(lua_State *L) {

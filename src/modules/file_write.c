@@ -129,7 +129,7 @@ int file_write(lua_State *L) {
         return lilac_throw(L, "InvalidStateError", "write %s: the File was opened for reading",
                            file->path);
     }
-    return file_begin(L, file, &write_op);
+    return file_begin(L, &write_op);
 }
 
 /* file:setvbuf(mode [, size]) → file */
