@@ -149,4 +149,17 @@ describe("fs.scandir", function()
     settle()
     assert.same({ 0, "" }, { child.status, child.stderr })
   end)
+
+  it("may be closed by a finaliser, in the middle of a call", function()
+    local dir <close> = folder()
+    dir:write("file", "")
+    local child = run(([[
+      local finalise = require "spec.support.finalise"
+      local entries = require("lilac.scandir").scandir(%q)
+      finalise(function() entries:close() end)
+      print(entries())
+      print(pcall(entries))
+    ]]):format(dir.path), { limit = 20 })
+    assert.equal("file\tfile\nfalse\tClosedError: scandir: the Folder is closed\n", child.stdout)
+  end)
 end)

@@ -168,4 +168,26 @@ describe("lilac.watch", function()
     ]]
     assert.same({ 0, "" }, { child.status, child.stderr })
   end)
+
+  it("may be closed by a finaliser, in the middle of a call", function()
+    local dir <close> = folder()
+    local child = run(([[
+      local finalise = require "spec.support.finalise"
+      local lilac, path = require "lilac", %q
+      local add
+      for _, call in ipairs {
+        function(watcher) return watcher() end,
+        function(watcher) add(watcher, 12345, 67890) end
+      } do
+        local watcher = lilac.watch.watch(path)
+        add = watcher.add
+        io.open(path .. "/file", "w"):close()
+        lilac.sleep(0.05)
+        finalise(function() watcher:close() end)
+        print(pcall(call, watcher))
+      end
+    ]]):format(dir.path), { limit = 20 })
+    assert.equal("true\tchange\tfile\nfalse\tClosedError: add: the Watcher is closed\n",
+      (child.stdout:gsub("rename", "change")))
+  end)
 end)

@@ -30,6 +30,7 @@ struct batch {
 
 struct folder {
     lilac_handle handle; /* first */
+    uv_idle_t idle;      /* never started: one that is closed lasts until the loop turns */
     char *path;
     lilac_wait reader;
     struct batch *batch; /* NULL: closed, or at its end */
@@ -111,7 +112,8 @@ static void next_describe(lilac_wait *wait, char *text, size_t size) {
 
 static const lilac_op next_op;
 
-/* Pushes the name and the type of the next entry of the batch that is one. False: none is left. */
+/* Pushes the name and the type of the next entry of the batch that is one. False: none is left.
+ * A push may run a finaliser that closes the folder, and the batch is gone then. */
 static bool push_entry(lua_State *L, struct buffer *data) {
     while (data->size > 0) {
         const struct dirent64 *entry = (const struct dirent64 *)buffer_bytes(data);
@@ -119,8 +121,9 @@ static bool push_entry(lua_State *L, struct buffer *data) {
         data->start += entry->d_reclen; /* the block stays for the next batch */
         data->size -= entry->d_reclen;
         if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0) continue;
+        const char *type = request_type(DTTOIF(entry->d_type));
         lua_pushstring(L, name);
-        lua_pushstring(L, request_type(DTTOIF(entry->d_type)));
+        lua_pushstring(L, type);
         return true;
     }
     return false;
@@ -191,6 +194,8 @@ static int push_folder(lua_State *L, struct request *request) {
     request->fd = -1;
     buffer_swap(&batch->data, &request->data);
     folder->batch = batch;
+    uv_idle_init(lilac_loop(L), &folder->idle);
+    lilac_handle_opened(&folder->handle, (uv_handle_t *)&folder->idle);
     lua_pushnil(L);
     lua_pushnil(L);
     lua_pushvalue(L, -3);

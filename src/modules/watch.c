@@ -29,6 +29,7 @@ struct watched {
 
 struct watcher {
     lilac_handle handle; /* first */
+    uv_idle_t idle;      /* never started: one that is closed lasts until the loop turns */
     char *path;
     lilac_wait reader;
     struct list watched; /* the first one is that of the path */
@@ -158,9 +159,11 @@ static const lilac_handle_type watcher_type = {.name = "lilac.Watcher",
 /* watcher:add(path, prefix): looks at one more. The names in it get the prefix, by which it is
  * known; one that was known by it before is forgotten. */
 static int watcher_add(lua_State *L) {
-    struct watcher *watcher = lilac_handle_check(L, 1, &watcher_type, "add");
+    lilac_handle_check(L, 1, &watcher_type, "add");
     const char *path = request_check_path(L, 2), *prefix = request_check_path(L, 3);
     luaL_argcheck(L, *prefix, 3, "prefix expected, got an empty string");
+    /* Making strings of numbers may run a finaliser that closes it. */
+    struct watcher *watcher = lilac_handle_check(L, 1, &watcher_type, "add");
     for (struct list *at = watcher->watched.next, *next; at != &watcher->watched; at = next) {
         next = at->next;
         if (strcmp(watched_of(at)->prefix, prefix) == 0) unwatch(watched_of(at));
@@ -252,6 +255,8 @@ static int watch_path(lua_State *L) {
     struct watcher *watcher = lilac_handle_new(L, &watcher_type);
     list_init(&watcher->watched);
     list_init(&watcher->events);
+    uv_idle_init(lilac_loop(L), &watcher->idle);
+    lilac_handle_opened(&watcher->handle, (uv_handle_t *)&watcher->idle);
     watcher->path = strdup(path);
     int status = watcher->path ? watch(lilac_loop(L), watcher, path, "") : UV_ENOMEM;
     return status < 0 ? request_raise(L, status, "fs:watch", path, NULL) : 1;
