@@ -3,6 +3,7 @@ local connections = require "lilac.connections"
 local raises = require "spec.support.raises"
 local refused = require "spec.support.refused"
 local reports_of = require "spec.support.reports"
+local run = require "spec.support.child"
 local settle = require "spec.support.settle"
 
 local function noop() end
@@ -23,6 +24,37 @@ describe("Connections:begin", function()
     task:await()
     assert.equal(0, all:count())
     raises("ClosedError", stream.read, stream)
+  end)
+
+  it("may be called by a finaliser, in the middle of itself", function()
+    local child = run([[
+      local finalise = require "spec.support.finalise"
+      local lilac, connections = require "lilac", require "lilac.connections"
+      local all = connections.new(function(stream) stream:write(stream:read()) end)
+      local first, first_peer = lilac.testing.stream_pair()
+      local second, second_peer = lilac.testing.stream_pair()
+      finalise(function() all:begin(second, "second") end)
+      print(all:begin(first, "first").name, all:count())
+      for _, peer in ipairs { first_peer, second_peer } do
+        peer:write "hello\n"
+        print(peer:read "a")
+      end
+      all:wait()
+      print(all:count())]], { limit = 20 })
+    assert.equal("first\t2\nhello\nhello\n0\n", child.stdout)
+  end)
+
+  it("refuses one that a finaliser ends by hand, in the middle of it", function()
+    local child = run([[
+      local finalise = require "spec.support.finalise"
+      local lilac, connections = require "lilac", require "lilac.connections"
+      local all, stream = connections.new(print), lilac.testing.stream_pair()
+      local function begin(name) return pcall(all.begin, all, stream, name) end
+      finalise(function() getmetatable(all).__gc(all) end)
+      print(begin "name")
+      print(begin "name")]], { limit = 20 })
+    assert.equal(("false\tthe Connections was collected\n"):rep(2),
+      (child.stdout:gsub("Stream[^\n]*\n", "")))
   end)
 
   it("calls the task by the peer when it has no other name", function()

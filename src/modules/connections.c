@@ -23,6 +23,7 @@ struct connections {
     struct slots slots;      /* of the streams in the table STREAMS */
     struct connection *next; /* what the next one takes, when its beginning has failed */
     struct waitq door, end;
+    bool gone; /* it was finalised, by hand */
 };
 
 struct connection {
@@ -40,6 +41,10 @@ static const struct object_type connections_type = {"Connections", sizeof(struct
 
 static struct connections *connections_check(lua_State *L) {
     return object_check(L, 1, &connections_type);
+}
+
+static void refuse_gone(lua_State *L, const struct connections *all) {
+    if (all->gone) luaL_error(L, "the Connections was collected");
 }
 
 /* ---- the end of one -------------------------------------------------------------------------- */
@@ -119,6 +124,35 @@ static void keep(lua_State *L, struct connections *all, uint32_t slot) {
     lua_rawsetp(L, LUA_REGISTRYINDEX, all);
 }
 
+/* Takes back what had been reserved. */
+static void give_back(struct connections *all, struct connection *connection) {
+    if (!all->next && !all->gone) {
+        all->next = connection;
+        return;
+    }
+    if (!all->gone) slots_give(&all->slots, connection->slot);
+    free(connection);
+}
+
+/* [handler, stream] → their task */
+static int create_protected(lua_State *L) {
+    task_create(L, 1);
+    return 1;
+}
+
+/* Pushes the task of a connection. A finaliser that runs meanwhile may begin another one: so this
+ * one is in nobody's reach until it has its task. */
+static void create(lua_State *L, struct connections *all, struct connection *connection) {
+    all->next = NULL;
+    lua_pushcfunction(L, create_protected);
+    lua_getiuservalue(L, 1, HANDLER);
+    lua_pushvalue(L, 2);
+    bool is_created = lua_pcall(L, 2, 1, 0) == LUA_OK;
+    if (!is_created || all->gone) give_back(all, connection);
+    if (!is_created) lua_error(L);
+    refuse_gone(L, all);
+}
+
 /* c:begin(stream [, name]) → the task of the connection, with that name. With a `most`, after
  * c:admit(). What may fail for want of memory comes before the task, which would be nobody's. */
 static int connections_begin(lua_State *L) {
@@ -127,14 +161,13 @@ static int connections_begin(lua_State *L) {
     luaL_optstring(L, 3, NULL);
     lua_settop(L, 3);
     find_name(L, stream);
+    refuse_gone(L, all);
     struct connection *connection = reserve(L, all);
     keep(L, all, connection->slot);
-    lua_getiuservalue(L, 1, HANDLER);
-    lua_pushvalue(L, 2);
-    future_watch(&task_create(L, 1)->future, &connection->watch);
+    create(L, all, connection);
+    future_watch(&task_test(L, 4)->future, &connection->watch);
     list_append(&all->members, &connection->link);
     all->count++;
-    all->next = NULL;
     lua_pushvalue(L, 3);
     task_set_name(L, 4);
     return 1;
@@ -226,6 +259,7 @@ static int connections_gc(lua_State *L) {
     }
     free(all->next);
     free(all->slots.free);
+    all->gone = true;
     all->next = NULL;
     all->slots = (struct slots){0};
     all->count = all->admitted = 0;
