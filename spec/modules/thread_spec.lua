@@ -329,6 +329,23 @@ describe("cancelling a task that waits for a thread", function()
     assert.equal("", child.stderr)
     assert.equal("true\n", child.stdout)
   end)
+
+  it("may be done by a finaliser, while its stack is looked at", function()
+    local child = run([[
+      local finalise = require "spec.support.finalise"
+      local lilac = require "lilac"
+      local co
+      local task = lilac.create_task(function()
+        co = coroutine.running()
+        lilac.to_thread(lilac.sleep, 99)
+      end)
+      lilac.sleep(0)
+      finalise(function() task:cancel() end)
+      debug.getinfo(co, 0, "fL")
+      lilac.wait { task }
+      print(task:cancelled())]], { limit = 20 })
+    assert.same({ "true\n", 0 }, { child.stdout, child.status })
+  end)
 end)
 
 describe("the end of the program", function()

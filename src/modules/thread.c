@@ -1,7 +1,7 @@
 /*
  * to_thread and ThreadPool: Lua functions in threads that have a Lua state and a runtime of their
  * own (far.c). What travels is packed here and unpacked there, and back again. A job is a far_job;
- * the task that waits for it has it on top of its stack, and nil in its place once it was
+ * the task that waits for it has it at the bottom of its stack, and nil in its place once it was
  * abandoned.
  *
  * As with other tasks, a cancellation is passed on and the wait goes on until the far end has
@@ -149,8 +149,8 @@ static void on_late(struct deadline *deadline) {
     fflush(stderr);
     if (!wait) return;
     lua_State *L = wait->task->parked_in;
-    lua_settop(L, -2);
     lua_pushnil(L);
+    lua_replace(L, 1);
     lilac_wake(wait);
 }
 
@@ -229,8 +229,9 @@ static struct far_job *job_send(lua_State *L, struct pool *pool, const char *op,
 
 /* ---- waiting --------------------------------------------------------------------------------- */
 
+/* At the top there may be what debug.getinfo has just put there. */
 static struct far_job *job_of(const lilac_wait *wait) {
-    return lua_touserdata(wait->task->parked_in, -1);
+    return lua_touserdata(wait->task->parked_in, 1);
 }
 
 static bool wait_cancel(lilac_wait *wait) {
@@ -267,13 +268,13 @@ static int exit_with(lua_State *L, int code) {
     return 0;
 }
 
+/* [job] */
 static int job_done(lua_State *L, lilac_wait *wait) {
     struct task *task = task_running(L);
-    struct far_job *job = lua_touserdata(L, -1);
+    struct far_job *job = lua_touserdata(L, 1);
     bool is_cancelled = task_was_deferred(task);
     (void)wait;
     if (!job) return task_raise_cancellation(L, task, 0); /* abandoned */
-    lua_pop(L, 1);
     enum ending ending = job->ending;
     int exit_code = job->exit_code, failure = job->failure;
     const char *op = job->op;
@@ -302,6 +303,7 @@ static const lilac_op job_op = {
 
 static int park(lua_State *L, struct far_job *job) {
     lua_pushlightuserdata(L, job);
+    lua_insert(L, 1);
     job->wait = lilac_own_wait(L);
     return lilac_park(L, job->wait, &job_op);
 }
@@ -324,6 +326,7 @@ static int await_job(lua_State *L) {
     future_unwatch(&job->watch);
     if (!job->arrived) return park(L, job);
     lua_pushlightuserdata(L, job);
+    lua_insert(L, 1);
     return job_done(L, NULL);
 }
 
