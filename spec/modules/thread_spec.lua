@@ -468,6 +468,40 @@ describe("a ThreadPool", function()
     assert.matches("submit: argument 3: a FILE%* cannot be sent to another thread", err)
   end)
 
+  it("takes a job from a finaliser, in the middle of another one", function()
+    local child = run([[
+      local lilac = require "lilac"
+      local variable, pool = lilac.ContextVar "variable", lilac.ThreadPool(1)
+      local tasks = {}
+      local function get() return variable:get() end
+      collectgarbage("incremental", 100, 100, 1)
+      for late = 0, 400, 10 do -- at one allocation of the outer job after the other
+        collectgarbage()
+        collectgarbage "stop"
+        local begun
+        setmetatable({}, { __gc = function()
+          variable:set "inner"
+          tasks[#tasks + 1] = pool:submit(get)
+          variable:set "outer"
+        end })
+        for _ = 1, late do setmetatable({}, { __gc = function() end }) end
+        for _ = 1, 10 do setmetatable({}, { __gc = function() begun = true end }) end
+        variable:set "outer"
+        repeat collectgarbage "step" until begun
+        collectgarbage "restart"
+        local outer = pool:submit(get, {})
+        tasks[#tasks + 1] = outer
+      end
+      collectgarbage()
+      local found = { inner = 0, outer = 0 }
+      for _, task in ipairs(tasks) do
+        local value = task:await()
+        found[value] = found[value] + 1
+      end
+      print(found.inner, found.outer)]], { limit = 20 })
+    assert.same({ "41\t41\n", 0 }, { child.stdout, child.status })
+  end)
+
   it("keeps the globals of a thread from job to job", function()
     local pool <close> = lilac.ThreadPool(1)
     pool:submit(function() count = 1 end):await() -- luacheck: ignore

@@ -31,19 +31,23 @@ struct pool {
     struct crew *crew;
     struct list jobs;      /* that are not over for us */
     struct waitq shutters; /* tasks in shutdown */
-    struct parcel *unsent; /* while a job is made */
     bool shut, ended;
 };
 
+/* A parcel that waits for another one to be packed, which may raise. */
+struct unsent {
+    const struct object_type *type;
+    struct parcel *parcel;
+};
+
 static const struct object_type pool_type = {"ThreadPool", sizeof(struct pool)};
+static const struct object_type unsent_type = {"ThreadPool parcel", sizeof(struct unsent)};
 static const char default_key; /* the pool of to_thread */
 
 /* ---- pools ----------------------------------------------------------------------------------- */
 
 static int pool_gc(lua_State *L) {
     struct pool *pool = object_check(L, 1, &pool_type);
-    parcel_free(pool->unsent);
-    pool->unsent = NULL;
     if (!pool->crew) return 0;
     crew_end(pool->crew, NULL, NULL);
     crew_release(pool->crew);
@@ -192,36 +196,46 @@ static void on_unbegun(struct watch *watch, struct future *future) {
         stop(job, &origin);
 }
 
+static int unsent_gc(lua_State *L) {
+    struct unsent *unsent = object_check(L, 1, &unsent_type);
+    parcel_free(unsent->parcel);
+    unsent->parcel = NULL;
+    return 0;
+}
+
+/* Packs the variables of the context, and pushes who has them; pushes nil where there are none. */
+static struct unsent *push_variables(lua_State *L) {
+    static const struct wording wording = {.op = "context", .refusal = TRAVEL_NIL};
+    context_push_all(L);
+    if (lua_isnil(L, -1)) return NULL;
+    struct unsent *unsent = object_new(L, &unsent_type, "lilac.ThreadPool parcel", 0);
+    unsent->parcel = transfer_pack(L, -2, 1, &wording);
+    return unsent;
+}
+
 /* Sends the function and `count - 1` arguments from index `first` on to a thread of the pool. */
 static struct far_job *job_send(lua_State *L, struct pool *pool, const char *op, int first) {
-    static const struct wording of_context = {.op = "context", .refusal = TRAVEL_NIL};
     const struct wording wording = {.op = op, .root = "argument", .first = first};
     int count = lua_gettop(L) - first + 1;
-    struct parcel *variables = NULL;
-    context_push_all(L);
-    if (!lua_isnil(L, -1)) variables = transfer_pack(L, -1, 1, &of_context);
-    lua_pop(L, 1);
-    parcel_free(pool->unsent);
-    pool->unsent = variables; /* while what follows may raise */
+    struct unsent *unsent = push_variables(L);
     struct parcel *call = transfer_pack(L, first, count, &wording);
-    pool->unsent = NULL;
     struct far_job *job = calloc(1, sizeof *job);
     int status = UV_ENOMEM;
     if (job) {
         job->job.type = &far_type;
         job->call = call;
-        job->variables = variables;
+        job->variables = unsent ? unsent->parcel : NULL;
         job->op = op;
         job->pool = pool;
         job->watch.ended = on_unbegun;
         status = crew_submit(pool->crew, &job->job);
     }
     if (status == 0) {
+        if (unsent) unsent->parcel = NULL;
         list_append(&pool->jobs, &job->in_pool);
         return job;
     }
     parcel_free(call);
-    parcel_free(variables);
     free(job);
     lilac_raise(L, status, "%s: no thread could be started", op);
     return NULL;
@@ -488,8 +502,11 @@ int luaopen_lilac_thread(lua_State *L) {
                                          {"ThreadPool", thread_pool},
                                          {"cpu_count", cpu_count},
                                          {NULL, NULL}};
+    static const luaL_Reg no_methods[] = {{NULL, NULL}};
+    static const luaL_Reg unsent_meta[] = {{"__gc", unsent_gc}, {NULL, NULL}};
     code_open(L);
     object_class(L, "lilac.ThreadPool", methods, meta);
+    object_class(L, "lilac.ThreadPool parcel", no_methods, unsent_meta);
     runtime_of(L)->clock.fire[DEADLINE_JOB] = on_late;
     luaL_newlib(L, functions);
     return 1;
