@@ -502,6 +502,30 @@ describe("a ThreadPool", function()
     assert.same({ "41\t41\n", 0 }, { child.stdout, child.status })
   end)
 
+  it("is not finalised by hand while it has jobs", function()
+    local child = run([[
+      local finalise = require "spec.support.finalise"
+      local lilac = require "lilac"
+      local pool, gate = lilac.ThreadPool(1), lilac.Channel()
+      local end_pool = getmetatable(pool).__gc
+      local tasks = { pool:submit(gate.get, gate), pool:submit(gate.get, gate) }
+      lilac.sleep(0)
+      end_pool(pool)
+      gate:put "one"
+      print(tasks[1]:await())
+      tasks[2]:cancel()
+      print(pcall(tasks[2].await, tasks[2]))
+      local function submit(to, argument) return pcall(to.submit, to, print, argument) end
+      for _, argument in ipairs { 1, {} } do -- as a task is made, or a table is packed
+        local unused = lilac.ThreadPool(1)
+        finalise(function() end_pool(unused) end)
+        print(submit(unused, argument))
+      end]], { limit = 20 })
+    local refusal = "false\tthe ThreadPool was collected\n"
+    assert.equal("one\nfalse\tCancelledError: cancelled by task:cancel() at script.lua:10\n"
+      .. refusal .. refusal, child.stdout)
+  end)
+
   it("keeps the globals of a thread from job to job", function()
     local pool <close> = lilac.ThreadPool(1)
     pool:submit(function() count = 1 end):await() -- luacheck: ignore

@@ -46,9 +46,20 @@ static const char default_key; /* the pool of to_thread */
 
 /* ---- pools ----------------------------------------------------------------------------------- */
 
+/* Whether a task has one of its jobs, and will look at it. */
+static bool is_awaited(const struct pool *pool) {
+    for (const struct list *at = pool->jobs.next; at != &pool->jobs; at = at->next) {
+        const struct far_job *job = container_of(at, struct far_job, in_pool);
+        if (job->wait || job->watch.future) return true;
+    }
+    return false;
+}
+
+/* The collector takes no pool that is awaited, but at the end, when no task is left; a script may
+ * call this by hand. */
 static int pool_gc(lua_State *L) {
     struct pool *pool = object_check(L, 1, &pool_type);
-    if (!pool->crew) return 0;
+    if (!pool->crew || (runtime_of(L)->live > 0 && is_awaited(pool))) return 0;
     crew_end(pool->crew, NULL, NULL);
     crew_release(pool->crew);
     pool->crew = NULL;
@@ -58,9 +69,13 @@ static int pool_gc(lua_State *L) {
     return 0;
 }
 
+static void refuse_gone(lua_State *L) {
+    luaL_error(L, "the ThreadPool was collected");
+}
+
 static struct pool *check(lua_State *L) {
     struct pool *pool = object_check(L, 1, &pool_type);
-    if (!pool->crew) luaL_error(L, "the ThreadPool was collected");
+    if (!pool->crew) refuse_gone(L);
     return pool;
 }
 
@@ -219,6 +234,10 @@ static struct far_job *job_send(lua_State *L, struct pool *pool, const char *op,
     int count = lua_gettop(L) - first + 1;
     struct unsent *unsent = push_variables(L);
     struct parcel *call = transfer_pack(L, first, count, &wording);
+    if (!pool->crew) { /* since a finaliser has run: see pool_gc */
+        parcel_free(call);
+        refuse_gone(L);
+    }
     struct far_job *job = calloc(1, sizeof *job);
     int status = UV_ENOMEM;
     if (job) {
@@ -315,11 +334,11 @@ static void job_describe(lilac_wait *wait, char *text, size_t size) {
 static const lilac_op job_op = {
     .name = "thread", .cancel = wait_cancel, .done = job_done, .describe = job_describe};
 
-static int park(lua_State *L, struct far_job *job) {
+static int await(lua_State *L, struct far_job *job) {
     lua_pushlightuserdata(L, job);
     lua_insert(L, 1);
     job->wait = lilac_own_wait(L);
-    return lilac_park(L, job->wait, &job_op);
+    return job->arrived ? job_done(L, job->wait) : lilac_park(L, job->wait, &job_op);
 }
 
 /* ---- Lua ------------------------------------------------------------------------------------- */
@@ -330,7 +349,7 @@ static int to_thread(lua_State *L) {
     lilac_checkpoint(L);
     struct pool *pool = push_default(L);
     lua_pop(L, 1); /* the registry has it */
-    return park(L, job_send(L, pool, "to_thread", 1));
+    return await(L, job_send(L, pool, "to_thread", 1));
 }
 
 /* The body of the task of a submitted job: [pool, job]. */
@@ -338,14 +357,12 @@ static int await_job(lua_State *L) {
     struct far_job *job = lua_touserdata(L, 2);
     lua_settop(L, 1);
     future_unwatch(&job->watch);
-    if (!job->arrived) return park(L, job);
-    lua_pushlightuserdata(L, job);
-    lua_insert(L, 1);
-    return job_done(L, NULL);
+    return await(L, job);
 }
 
 /* pool:submit(fn, …) → Task */
 static int pool_submit(lua_State *L) {
+    static const struct cancel_origin origin = {.by = "the end of its ThreadPool"};
     struct pool *pool = check(L);
     args_callable(L, 2);
     if (pool->shut)
@@ -355,7 +372,12 @@ static int pool_submit(lua_State *L) {
     lua_pushcfunction(L, await_job);
     lua_insert(L, 1);
     lua_pushlightuserdata(L, job);
-    future_watch(&task_create(L, 2)->future, &job->watch);
+    struct future *task = &task_create(L, 2)->future;
+    if (!pool->crew) { /* since a finaliser has run; the job is gone */
+        future_cancel(task, &origin);
+        refuse_gone(L);
+    }
+    future_watch(task, &job->watch);
     return 1;
 }
 
@@ -367,13 +389,13 @@ static int map_done(lua_State *L, int status, lua_KContext context) {
 }
 
 static int pool_map(lua_State *L) {
-    struct pool *pool = check(L);
+    unsigned max = crew_max(check(L)->crew);
     lua_settop(L, 4);
     lua_getglobal(L, "require");
     lua_pushliteral(L, "lilac.thread_map");
     lua_call(L, 1, 1);
     lua_insert(L, 1);
-    lua_pushinteger(L, crew_max(pool->crew));
+    lua_pushinteger(L, max);
     lua_callk(L, 5, LUA_MULTRET, 0, map_done);
     return map_done(L, LUA_OK, 0);
 }
