@@ -163,6 +163,25 @@ describe("a Channel", function()
     assert.matches("Channel expected", message(channel.put, {}, 1))
     assert.matches("boolean expected", message(channel.shutdown, channel, 1))
   end)
+
+  it("may be finalised by hand, in the middle of a call", function()
+    local child = run([[
+      local finalise = require "spec.support.finalise"
+      local lilac = require "lilac"
+      local item = { 1 }
+      local function try(name, capacity, ...)
+        local channel = lilac.Channel(capacity)
+        if capacity == 1 then channel:put(1) end
+        local method = channel[name]
+        finalise(function() getmetatable(channel).__gc(channel) end)
+        print(pcall(method, channel, ...))
+      end
+      try("put", 0, item)
+      try("put", 1, item)
+      try("put_nowait", 0, item)
+      try("get", 0)]], { limit = 20 })
+    assert.equal(("false\tthe Channel was collected\n"):rep(4), child.stdout)
+  end)
 end)
 
 describe("a Channel under a storm of cancellations", function()

@@ -132,6 +132,7 @@ static int box_gc(lua_State *L) {
     return 0;
 }
 
+/* Not to be relied on after what may run a finaliser, which may call box_gc by hand. */
 static struct channel *check(lua_State *L) {
     struct box *box = object_check(L, 1, &channel_type);
     if (!box->channel) luaL_error(L, "the Channel was collected");
@@ -226,9 +227,10 @@ static struct item *get(struct channel *channel, const struct runtime *ours,
 
 /* ---- waiting --------------------------------------------------------------------------------- */
 
-static struct waiter *waiter_new(lua_State *L, struct channel *channel) {
+/* Pushes a waiter for the channel at 1. */
+static struct waiter *waiter_new(lua_State *L) {
     struct waiter *waiter = object_new(L, &waiter_type, "lilac.Channel waiter", 0);
-    waiter->channel = channel_ref(channel);
+    waiter->channel = channel_ref(check(L));
     waiter->runtime = runtime_of(L);
     waiter->home = mailbox_ref(waiter->runtime->mailbox);
     list_init(&waiter->link);
@@ -290,13 +292,14 @@ static int throw_shut_down(lua_State *L, const char *op) {
     return lilac_throw(L, "QueueShutDown", "%s: the channel is shut down", op);
 }
 
-/* Makes the item of the value at 2. */
+/* Makes the item of the value at 2, for the channel at 1, which is there still. */
 static struct item *pack(lua_State *L, const char *op) {
     const struct wording wording = {.op = op, .root = "item"};
     struct parcel *parcel = transfer_pack(L, 2, 1, &wording);
-    struct item *item = item_new(parcel);
+    struct item *item = channel_test(L, 1) ? item_new(parcel) : NULL;
     if (!item) {
         parcel_free(parcel);
+        check(L);
         luaL_error(L, "%s: not enough memory", op);
     }
     return item;
@@ -345,7 +348,7 @@ static int channel_put(lua_State *L) {
     pthread_mutex_lock(&channel->lock);
     bool is_full = !has_room(channel);
     pthread_mutex_unlock(&channel->lock);
-    struct waiter *waiter = is_full ? waiter_new(L, channel) : NULL;
+    struct waiter *waiter = is_full ? waiter_new(L) : NULL;
     struct item *item = pack(L, "put");
     if (waiter) waiter->item = item;
     struct mailbox *home = NULL;
@@ -422,7 +425,7 @@ static int get_with(lua_State *L, const lilac_op *op) {
     lilac_checkpoint(L);
     struct item *item = try_get(L, channel, &is_shut);
     if (!item && !is_shut) {
-        struct waiter *waiter = waiter_new(L, channel);
+        struct waiter *waiter = waiter_new(L);
         pthread_mutex_lock(&channel->lock);
         if (channel->count == 0 && !channel->shut) return park(L, &channel->getters, waiter, op);
         pthread_mutex_unlock(&channel->lock);
