@@ -182,6 +182,17 @@ describe("a Channel", function()
       try("get", 0)]], { limit = 20 })
     assert.equal(("false\tthe Channel was collected\n"):rep(4), child.stdout)
   end)
+
+  it("may be finalised by hand, while it is packed", function()
+    local child = run([[
+      local finalise = require "spec.support.finalise"
+      local lilac = require "lilac"
+      local pool, channel, list = lilac.ThreadPool(1), lilac.Channel(), {}
+      local function submit() return pcall(pool.submit, pool, print, channel, list) end
+      finalise(function() getmetatable(channel).__gc(channel) end)
+      print(submit())]], { limit = 20 })
+    assert.equal("false\tsubmit: a Channel was collected\n", child.stdout)
+  end)
 end)
 
 describe("a Channel under a storm of cancellations", function()

@@ -113,6 +113,10 @@ struct channel *channel_test(lua_State *L, int index) {
     return box->channel;
 }
 
+struct channel *channel_in(const void *box) {
+    return ((const struct box *)box)->channel;
+}
+
 void channel_push(lua_State *L, struct channel *channel) {
     lua_rawgetp(L, LUA_REGISTRYINDEX, &boxes_key);
     if (lua_rawgetp(L, -1, channel) == LUA_TNIL) {

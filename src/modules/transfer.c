@@ -395,7 +395,8 @@ static void put_userdata(struct packer *p) {
     struct error *error = channel ? NULL : error_test(L, -1);
     uint64_t variable = channel || error ? 0 : context_variable(L, -1);
     if (channel) {
-        attach(p, TAG_CHANNEL, (struct attachment){ATTACHED_CHANNEL, channel, 0}, -1);
+        void *box = lua_touserdata(L, -1); /* until nothing can finalise it any more */
+        attach(p, TAG_CHANNEL, (struct attachment){ATTACHED_CHANNEL, box, 0}, -1);
     } else if (error) {
         put_error(p, error);
     } else if (variable == 0) {
@@ -509,8 +510,19 @@ static void put_contents(struct packer *p) {
     lua_pop(L, 1);
 }
 
+/* Finds the channels of their boxes. A box may have been finalised by hand since it was met. */
+static void open_boxes(struct packer *p) {
+    for (uint32_t i = 0; i < p->attachment_count; i++) {
+        struct attachment *attachment = &p->attachments[i];
+        if (attachment->kind != ATTACHED_CHANNEL) continue;
+        attachment->object = channel_in(attachment->object);
+        if (!attachment->object) luaL_error(p->L, "%s: a Channel was collected", p->wording->op);
+    }
+}
+
 /* Makes the parcel; only now that nothing raises any more it takes its references. */
 static struct parcel *finish(struct packer *p, int count) {
+    open_boxes(p);
     struct parcel *parcel = parcel_new(p->bytes, p->size, p->attachments, p->attachment_count);
     if (parcel) {
         parcel->objects = p->count;
