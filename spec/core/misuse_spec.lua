@@ -311,35 +311,27 @@ describe("a finaliser", function()
       print "ok"]], { env = "LILAC_STRESS=" }) -- a full collection before every resume is too much
   end)
 
-  -- Runs fn in the middle of the next thing that makes an object.
-  local SOON = [[
-    collectgarbage "generational"
-    local function soon(fn)
-      collectgarbage "stop"
-      setmetatable({}, { __gc = fn })
-      collectgarbage "restart"
-    end
-  ]]
-
   it("may put into a queue that grows, or has become empty, and no item is lost", function()
-    says("1 2 3 4 from a finaliser 5 last\n", SOON .. [[
+    says("1 2 3 4 from a finaliser 5 last\n", [[
+      local finalise = require "spec.support.finalise"
       local queue, got = lilac.Queue(), {}
       for i = 1, 4 do queue:put_nowait(i) end
-      soon(function() queue:put_nowait "from a finaliser" end)
+      finalise(function() queue:put_nowait "from a finaliser" end)
       queue:put_nowait(5)
       while not queue:empty() do got[#got + 1] = queue:get_nowait() end
       for i = 1, 10000 do queue:put_nowait(i) end
       for i = 1, 9999 do queue:get_nowait() end
-      soon(function() queue:put_nowait "last" end)
+      finalise(function() queue:put_nowait "last" end)
       queue:get_nowait()
       got[#got + 1] = queue:get_nowait()
       print(table.concat(got, " "))]])
   end)
 
   it("may break a barrier for which somebody is about to wait", function()
-    says("false\tBrokenBarrierError: wait: the barrier is broken\n", SOON .. [[
+    says("false\tBrokenBarrierError: wait: the barrier is broken\n", [[
+      local finalise = require "spec.support.finalise"
       local barrier = lilac.Barrier(2)
-      soon(function() barrier:abort() end)
+      finalise(function() barrier:abort() end)
       print(pcall(barrier.wait, barrier))]])
   end)
 
