@@ -339,7 +339,7 @@ describe("cancelling a task that waits for a thread", function()
         co = coroutine.running()
         lilac.to_thread(lilac.sleep, 99)
       end)
-      lilac.sleep(0)
+      while not co do lilac.sleep(0) end
       finalise(function() task:cancel() end)
       debug.getinfo(co, 0, "fL")
       lilac.wait { task }
