@@ -67,14 +67,17 @@ static int debug_getinfo(lua_State *L) {
     return call_stock(L, stock_getinfo);
 }
 
-/* A C function has no variables, and what it has on its stack is its own. */
+/* A C function has no variables, and what it has on its stack is its own, but for what a hook sees
+ * passed to it, or returned. */
 static int call_for_local(lua_State *L, lua_CFunction stock) {
     int arg;
     lua_Debug ar;
     lua_State *co = thread_argument(L, &arg);
     int level = level_argument(L, arg);
     bool is_there = lua_getstack(co, level, &ar) && !is_trampoline(co, level);
-    if (!is_there || !lua_getinfo(co, "S", &ar) || *ar.what != 'C') return call_stock(L, stock);
+    if (!is_there || !lua_getinfo(co, "Sr", &ar) || *ar.what != 'C') return call_stock(L, stock);
+    lua_Integer place = luaL_checkinteger(L, arg + 1) - ar.ftransfer;
+    if (place >= 0 && place < ar.ntransfer) return call_stock(L, stock);
     luaL_pushfail(L);
     return 1;
 }
