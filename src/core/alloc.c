@@ -8,7 +8,7 @@
 
 #include "list.h"
 
-#define ARENA_SIZE 2097152 /* a huge page, and its alignment */
+#define ARENA_SIZE 2097152 /* and its alignment */
 #define SLAB_SIZE  65536   /* and its alignment, so that a block finds its slab */
 #define SLABS      (ARENA_SIZE / SLAB_SIZE)
 #define GRAIN      16
@@ -16,11 +16,10 @@
 #define CLASSES    (MAX_BLOCK / GRAIN)
 
 /* The pages of the first arenas come as they are touched: a small heap takes no more than it needs.
- * Then a whole slab's are asked for, which is cheaper than a fault for each. Only a large heap has
- * huge pages: they spare it most faults and misses of the TLB, but a virtual machine often has to
- * get them from its host first, and then they take longer than ordinary ones. */
-#define SMALL_ARENAS    4
-#define ORDINARY_ARENAS 64
+ * Then a whole slab's are asked for, which is cheaper than a fault for each. Huge pages would spare
+ * still more faults, but a virtual machine often has to get them from its host first, and then they
+ * take several times as long; the misses of the TLB that they spare were not to be measured. */
+#define SMALL_ARENAS 4
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23 /* Linux 5.14; where it is unknown, pages come as before */
 #endif
@@ -136,7 +135,7 @@ static struct slab *slab_at(struct arena *arena, uint32_t i) {
 static bool arena_new(struct allocator *allocator) {
     struct arena *arena = map_arena();
     if (!arena) return false;
-    if (allocator->arena_count++ >= ORDINARY_ARENAS) madvise(arena, ARENA_SIZE, MADV_HUGEPAGE);
+    allocator->arena_count++;
     list_append(&allocator->arenas, &arena->link);
     arena->unused = SLABS;
     arena->fresh = 0;
@@ -165,8 +164,7 @@ static struct slab *slab_find(struct allocator *allocator) {
     }
     struct arena *arena = container_of(newest, struct arena, link);
     struct slab *fresh = slab_at(arena, arena->fresh++);
-    if (allocator->arena_count > SMALL_ARENAS && allocator->arena_count <= ORDINARY_ARENAS)
-        madvise(fresh, SLAB_SIZE, MADV_POPULATE_WRITE);
+    if (allocator->arena_count > SMALL_ARENAS) madvise(fresh, SLAB_SIZE, MADV_POPULATE_WRITE);
     return fresh;
 }
 
