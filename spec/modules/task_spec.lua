@@ -575,6 +575,27 @@ describe("sleep", function()
     assert.equal(3, #log)
   end)
 
+  it("ends in the order of the times, though most others were cancelled meanwhile", function()
+    local count = os.getenv "LILAC_STRESS" and 200 or 3000
+    local log, tasks, kept, now = {}, {}, {}, lilac.time() + 0.1
+    for i = 1, count do
+      local seconds = (i * 7919 % count) / count / 20 -- all different, in no order
+      tasks[i] = lilac.create_task(function()
+        lilac.sleep_until(now + seconds)
+        log[#log + 1] = seconds
+      end)
+    end
+    settle()
+    for i = 1, count do
+      local place = i * 4801 % count + 1
+      if place % 9 == 0 then kept[#kept + 1] = tasks[place] else tasks[place]:cancel() end
+    end
+    lilac.gather(kept)
+    assert.is_true(#log >= #kept) -- a slow machine comes too late to cancel all the others
+    if SHUFFLED then return end
+    for i = 2, #log do assert.is_true(log[i - 1] < log[i]) end
+  end)
+
   it("for ever can be cancelled", function()
     local task = start(lilac.sleep, math.huge)
     task:cancel()

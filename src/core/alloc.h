@@ -24,8 +24,13 @@ void allocator_close(struct allocator *allocator);
  * before the next offer. Not a small size: those blocks are no malloc's. */
 void allocator_offer(struct allocator *allocator, void *block, size_t size);
 
-/* Asks for memory that is soon needed. */
+/* The whole of a block is about to be written. */
+void allocator_expect(void *block, size_t size);
+
+/* Asks for memory that is soon needed. The compiler takes a function that does no more than this
+ * for one without effect, and drops calls of it: hence the asm. */
 static inline void prefetch(const void *memory, size_t size) {
+    __asm__ volatile("");
     for (size_t at = 0; at < size; at += CACHE_LINE)
         __builtin_prefetch((const char *)memory + at, 1);
 }

@@ -9,7 +9,8 @@
 enum {
     ARITY = 4, /* so that siblings fill a cache line */
     FIRST_ROOM = 64,
-    SLACK = 64 /* so many disarmed entries, and half of all, may be left where they are */
+    SLACK = 64, /* so many disarmed entries, and three of four, may be left where they are */
+    AHEAD = 8   /* a sweep asks for the memory of so many entries at once */
 };
 
 uint64_t clock_now(struct clock *clock) {
@@ -95,12 +96,14 @@ static void drop_root(struct clock *clock) {
 /* Takes all disarmed entries out, and makes a heap of the rest. */
 static void sweep(struct clock *clock) {
     uint32_t kept = CLOCK_ROOT;
-    for (uint32_t place = CLOCK_ROOT; place < end_of(clock); place++)
+    for (uint32_t place = CLOCK_ROOT; place < end_of(clock); place++) {
+        if (place + AHEAD < end_of(clock)) prefetch(clock->heap[place + AHEAD].deadline, 1);
         if (clock->heap[place].deadline != &clock->nobody) put(clock, kept++, clock->heap[place]);
+    }
     while (end_of(clock) > kept)
         drop_last(clock);
     clock->disarmed = 0;
-    for (uint32_t place = kept; place-- > CLOCK_ROOT;)
+    for (uint32_t place = parent_of(kept - 1); place >= CLOCK_ROOT; place--)
         sift_down(clock, place, clock->heap[place]);
 }
 
@@ -126,7 +129,7 @@ static void release(struct clock *clock, struct deadline *deadline) {
 }
 
 /* Most deadlines are disarmed before they are due: their entries are only marked, until there are
- * more of those than of others. */
+ * three times as many of those as of others. */
 void clock_disarm(struct clock *clock, struct deadline *deadline) {
     uint32_t place = deadline->place;
     if (place == 0) return;
@@ -136,7 +139,7 @@ void clock_disarm(struct clock *clock, struct deadline *deadline) {
         return;
     }
     clock->heap[place].deadline = &clock->nobody;
-    if (++clock->disarmed > clock->count / 2 + SLACK) sweep(clock);
+    if (++clock->disarmed > clock->count - clock->count / 4 + SLACK) sweep(clock);
 }
 
 uint64_t clock_next(struct clock *clock) {
