@@ -182,6 +182,44 @@ describe("gather", function()
     assert.is_false(ran)
   end)
 
+  it("leaves those alone that stand before what it refuses", function()
+    local gate = lilac.Event()
+    local tasks = {}
+    for i = 1, 3 do
+      tasks[i] = lilac.create_task(function()
+        gate:wait()
+        if i == 2 then error("failed", 0) end
+        return i
+      end)
+    end
+    assert.error_matches(function() lilac.gather(tasks[1], tasks[2], {}) end, "item 3")
+    assert.error_matches(function() lilac.gather { tasks[1], print, tasks[2], 7 } end, "item 4")
+    assert.error_matches(function() lilac.gather { tasks[1], io.stdout } end, "item 2")
+    gate:set()
+    assert.same({ 1, "failed", 3, n = 3 }, lilac.gather(tasks, { return_exceptions = true }))
+  end)
+
+  it("takes functions among tasks", function()
+    local gate = lilac.Event()
+    local function waits() gate:wait() return "a task" end
+    local first, last = lilac.create_task(waits), lilac.create_task(waits)
+    lilac.call_soon(gate.set, gate)
+    assert.same({ "a task", "a function", "a task", "a function", n = 4 },
+      lilac.gather { first, value "a function", last, value "a function" })
+    assert.same({ "a task", "a function", n = 2 }, lilac.gather { first, value "a function" })
+  end)
+
+  it("takes a list with a metatable, whose items may be made when they are read", function()
+    local list = setmetatable({}, {
+      __len = function() return 3 end,
+      __index = function(_, i) return value(i * 10) end
+    })
+    assert.same({ 10, 20, 30, n = 3 }, lilac.gather(list))
+    assert.error_matches(function()
+      lilac.gather(setmetatable({}, { __len = function() return -1 end }))
+    end, "a list expected")
+  end)
+
   it("is refused in a callback, where nothing is started", function()
     local ran, ok, err = false, nil, nil
     lilac.call_soon(function() ok, err = pcall(lilac.gather, function() ran = true end) end)

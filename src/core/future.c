@@ -45,7 +45,7 @@ void future_watch(struct future *future, struct watch *watch) {
 }
 
 void future_unwatch(struct watch *watch) {
-    if (!watch->future) return;
+    if (!watch->node.next) return;
     delist(watch->future, &watch->node);
     watch->future = NULL;
 }

@@ -3,8 +3,10 @@
  * of the waiting task; it is linked into the futures only while that task is parked here.
  */
 #include <limits.h>
+#include <stdint.h>
 #include <stdio.h>
 
+#include "../core/alloc.h"
 #include "../core/args.h"
 #include "../core/runtime.h"
 #include "builtin.h"
@@ -16,20 +18,22 @@ struct gather {
     int first_failed; /* index of the future that failed first; 0: none */
     int count;
     bool as_table, return_exceptions, cancel_on_error;
-    bool cancelled;     /* or the rest was, because of an error: waits for every end */
-    struct list failed; /* in the runtime's list, until the rest is cancelled */
-    struct watch watches[];
+    bool cancelled;         /* or the rest was, because of an error: waits for every end */
+    struct list failed;     /* in the runtime's list, until the rest is cancelled */
+    struct watch watches[]; /* their futures stay there when they have ended */
 };
+
+/* The children may be many, and not in the cache: each is asked for while those before it are seen
+ * to. */
+enum { AHEAD = 12 };
 
 /* Where things stand on the stack of gather, when its arguments are read. */
 enum { CHILDREN = 1, BLOCK = 2 };
 
 static void cancel_all(struct gather *gather, const struct cancel_origin *origin) {
     gather->cancelled = true;
-    for (int i = 0; i < gather->count; i++) {
-        struct future *future = gather->watches[i].future;
-        if (future) future_cancel(future, origin);
-    }
+    for (int i = 0; i < gather->count; i++)
+        future_cancel(gather->watches[i].future, origin);
 }
 
 /* A future that is cancelled may be another gather's, whose rest is cancelled, and so on: one after
@@ -48,6 +52,7 @@ static void cancel_rest(struct gather *gather) {
 
 static void on_child_ended(struct watch *watch, struct future *child) {
     struct gather *gather = container_of(watch - watch->index, struct gather, watches);
+    watch->future = child;
     gather->pending--;
     if (child->state != FUTURE_DONE) child->taken = true;
     if (child->state != FUTURE_DONE && !gather->return_exceptions && gather->first_failed == 0) {
@@ -67,22 +72,20 @@ static bool gather_cancel(lilac_wait *wait) {
 static void let_go(struct gather *gather) {
     for (int i = 0; i < gather->count && gather->pending > 0; i++) {
         struct future *child = gather->watches[i].future;
-        if (!child) continue;
+        if (child->state != FUTURE_PENDING) continue;
         child->adopted = true;
         future_unwatch(&gather->watches[i]);
     }
 }
 
-/* Pushes what gather returns for the ended child on top of the stack. */
-static void push_outcome(lua_State *L) {
-    struct future *child = lua_touserdata(L, -1);
-    if (child->state != FUTURE_DONE)
+/* Pushes what gather returns for the ended child on top of the stack: its first result, nil, or its
+ * error, which tasks that were cancelled together share. */
+static void push_outcome(lua_State *L, const struct future *child) {
+    int type = lua_getiuservalue(L, -1, 1);
+    if (type == LUA_TNIL && child->state == FUTURE_CANCELLED) {
+        lua_pop(L, 1);
         future_push_error(L, -1);
-    else if (child->results == 0)
-        lua_pushnil(L);
-    else
-        lua_getiuservalue(L, -1, 1);
-    if (child->state == FUTURE_DONE && child->results > 1) {
+    } else if (child->results > 1) {
         lua_rawgeti(L, -1, 1);
         lua_remove(L, -2);
     }
@@ -93,8 +96,9 @@ static int gather_results(lua_State *L, struct gather *gather) {
     int count = gather->count;
     if (!gather->as_table) luaL_checkstack(L, count + 2, "too many results");
     for (int i = 1; i <= count; i++) {
+        if (i + AHEAD < count) prefetch(gather->watches[i + AHEAD].future, 1);
         lua_rawgeti(L, CHILDREN, i);
-        push_outcome(L);
+        push_outcome(L, gather->watches[i - 1].future);
         if (gather->as_table) {
             lua_rawseti(L, CHILDREN, i);
             lua_pop(L, 1);
@@ -117,16 +121,13 @@ static int gather_done(lua_State *L, lilac_wait *wait) {
     let_go(gather);
     bool deferred = task && task_was_deferred(task);
     if (deferred) {
-        bool failed = false;
-        for (int i = 1; i <= gather->count && !failed; i++) {
-            lua_rawgeti(L, CHILDREN, i);
-            failed = ((struct future *)lua_touserdata(L, -1))->state == FUTURE_FAILED;
-            if (failed)
-                future_push_error(L, -1);
-            else
-                lua_pop(L, 1);
-        }
-        return task_raise_cancellation(L, task, failed ? lua_gettop(L) : 0);
+        int failed = 0;
+        while (failed < gather->count && gather->watches[failed].future->state != FUTURE_FAILED)
+            failed++;
+        if (failed == gather->count) return task_raise_cancellation(L, task, 0);
+        lua_rawgeti(L, CHILDREN, failed + 1);
+        future_push_error(L, -1);
+        return task_raise_cancellation(L, task, lua_gettop(L));
     }
     if (gather->first_failed == 0) return gather_results(L, gather);
     lua_rawgeti(L, CHILDREN, gather->first_failed);
@@ -145,7 +146,8 @@ static struct task *gather_holder(lilac_wait *wait) {
     if (gather->pending != 1) return NULL;
     for (int i = 0; i < gather->count; i++) {
         struct future *child = gather->watches[i].future;
-        if (child) return future_is_task(child) ? future_task(child) : NULL;
+        if (child->state == FUTURE_PENDING)
+            return future_is_task(child) ? future_task(child) : NULL;
     }
     return NULL;
 }
@@ -158,56 +160,83 @@ static const lilac_op op_gather = {.name = "gather",
 
 /* ---- arguments ------------------------------------------------------------------------------- */
 
-/* The future on top of the stack; NULL for a function, which is to become one. */
-static struct future *check_item(lua_State *L, int arg, int item) {
-    struct future *future = future_test(L, -1);
-    if (!future && !lua_isfunction(L, -1)) {
-        const char *got = luaL_typename(L, -1);
-        luaL_argerror(
-            L, arg,
-            lua_pushfstring(L, "item %d: function, Task or Future expected, got %s", item, got));
-    }
-    return future;
+static int refuse_item(lua_State *L, int arg, int item) {
+    const char *got = luaL_typename(L, -1);
+    return luaL_argerror(
+        L, arg,
+        lua_pushfstring(L, "item %d: function, Task or Future expected, got %s", item, got));
 }
 
-/* Puts a plain list in the place of one at 1 that only looks like one: its # may be a metamethod,
- * and lie, and no memory is taken for what is not there. */
-static void make_plain(lua_State *L, lua_Integer count) {
+/* How long the list at 1 is. One with a metatable only looks like one: its # may lie, and its items
+ * be made by a function. A plain one takes its place. */
+static lua_Integer plain_list(lua_State *L) {
+    if (!lua_getmetatable(L, 1)) return (lua_Integer)lua_rawlen(L, 1);
+    lua_Integer count = luaL_len(L, 1);
+    luaL_argcheck(L, count >= 0 && count < INT_MAX / 2, 1,
+                  "a list expected, of which # gives the length");
     lua_newtable(L);
     for (int i = 1; i <= count; i++) {
         lua_geti(L, 1, i);
-        check_item(L, 1, i);
+        if (!future_test(L, -1) && !lua_isfunction(L, -1)) refuse_item(L, 1, i);
         lua_rawseti(L, -2, i);
     }
     lua_replace(L, 1);
+    lua_pop(L, 1);
+    return count;
 }
 
-/* Makes [children, block] of the list at 1, or of the arguments from 1 on. Nothing begins before
- * all items are known to be right: functions stay functions, and nothing is watched yet. */
-static struct gather *collect(lua_State *L, bool as_table) {
-    lua_Integer count = as_table ? luaL_len(L, 1) : lua_gettop(L);
-    luaL_argcheck(L, count >= 0 && count < INT_MAX / 2, 1,
-                  "a list expected, of which # gives the length");
-    if (as_table && (lua_Unsigned)count > lua_rawlen(L, 1)) make_plain(L, count);
-    lua_createtable(L, (int)count, as_table);
-    int children = lua_gettop(L);
-    size_t size = sizeof(struct gather) + (size_t)count * sizeof(struct watch);
-    struct gather *gather = lua_newuserdatauv(L, size, 0);
-    *gather = (struct gather){.runtime = runtime_of(L), .count = (int)count, .as_table = as_table};
+static void watch_child(struct gather *gather, int index) {
+    struct watch *watch = &gather->watches[index];
+    if (watch->future->state != FUTURE_PENDING) return;
+    future_watch(watch->future, watch);
+    gather->pending++;
+}
+
+/* Lets go of all that was watched so far. */
+static void unwatch(struct gather *gather) {
+    for (int i = 0; i < gather->count; i++) {
+        struct future *child = gather->watches[i].future;
+        future_unwatch(&gather->watches[i]);
+        gather->watches[i].future = child;
+    }
+    gather->pending = 0;
+}
+
+/* Fills [children, block], on top of the stack, from the list at 1 or the arguments from 1 on. Each
+ * is watched at once, while it is in the cache: so nothing here may raise, or make an object, but
+ * for an item that is refused. False: there are functions, and nothing is watched yet. */
+static bool collect(lua_State *L, int count, bool as_table) {
+    int children = lua_gettop(L) - 1;
+    struct gather *gather = lua_touserdata(L, -1);
+    bool has_functions = false;
+    uintptr_t last = 0;
     for (int i = 1; i <= count; i++) {
         if (as_table)
-            lua_geti(L, 1, i);
+            lua_rawgeti(L, 1, i);
         else
             lua_pushvalue(L, i);
-        gather->watches[i - 1].future = check_item(L, as_table ? 1 : i, i);
+        struct future *child = future_test(L, -1);
+        if (!child && !lua_isfunction(L, -1)) {
+            unwatch(gather);
+            refuse_item(L, as_table ? 1 : i, i);
+        }
         lua_rawseti(L, children, i);
+        gather->watches[i - 1] =
+            (struct watch){.ended = on_child_ended, .future = child, .index = i - 1};
+        gather->count = i;
+        if (!child && !has_functions) unwatch(gather);
+        has_functions = has_functions || !child;
+        if (has_functions) continue;
+        watch_child(gather, i - 1);
+        /* Tasks that were created one after the other lie at equal distances. */
+        uintptr_t at = (uintptr_t)child;
+        prefetch((const void *)(at + AHEAD * (at - last)), 2 * (size_t)CACHE_LINE);
+        last = at;
     }
-    lua_rotate(L, 1, 2);
-    lua_settop(L, BLOCK);
-    return gather;
+    return !has_functions;
 }
 
-/* Starts the functions. It may fail, and until it is done nothing is watched. */
+/* Makes tasks of the functions, which may fail; then watches all. */
 static void start(lua_State *L, struct gather *gather) {
     for (int i = 0; i < gather->count; i++) {
         if (gather->watches[i].future) continue;
@@ -216,40 +245,50 @@ static void start(lua_State *L, struct gather *gather) {
         gather->watches[i].future = lua_touserdata(L, -1);
         lua_rawseti(L, CHILDREN, i + 1);
     }
+    for (int i = 0; i < gather->count; i++)
+        watch_child(gather, i);
 }
 
-/* Watches all; gather->pending tells how many there are to wait for. */
-static void watch(lua_State *L, struct gather *gather) {
-    for (int i = 0; i < gather->count; i++) {
-        struct watch *watch = &gather->watches[i];
-        struct future *child = watch->future;
-        *watch = (struct watch){.ended = on_child_ended, .index = i};
-        if (child->state == FUTURE_PENDING) {
-            future_watch(child, watch);
-            gather->pending++;
-            continue;
-        }
+/* Takes the outcome of those that had ended before. */
+static void take_ended(lua_State *L, struct gather *gather) {
+    int ended = gather->count - (int)gather->pending;
+    for (int i = 0; i < gather->count && ended > 0; i++) {
+        struct future *child = gather->watches[i].future;
+        if (child->state == FUTURE_PENDING) continue;
+        ended--;
         future_mark_taken(L, child);
         if (child->state != FUTURE_DONE && !gather->return_exceptions && gather->first_failed == 0)
             gather->first_failed = i + 1;
     }
 }
 
-static int lilac_gather(lua_State *L) {
+static struct gather *gather_new(lua_State *L) {
     static const char *const options[] = {"return_exceptions", "cancel_on_error", NULL};
-    bool as_table = lua_istable(L, 1), return_exceptions = false, cancel_on_error = false;
-    if (as_table) {
+    struct gather init = {.runtime = runtime_of(L), .as_table = lua_istable(L, 1)};
+    if (init.as_table) {
         args_options(L, 2, options);
-        return_exceptions = args_option_boolean(L, 2, "return_exceptions", false);
-        cancel_on_error = args_option_boolean(L, 2, "cancel_on_error", false);
+        init.return_exceptions = args_option_boolean(L, 2, "return_exceptions", false);
+        init.cancel_on_error = args_option_boolean(L, 2, "cancel_on_error", false);
     }
-    struct gather *gather = collect(L, as_table);
-    gather->return_exceptions = return_exceptions;
-    gather->cancel_on_error = cancel_on_error;
+    lua_Integer count = init.as_table ? plain_list(L) : lua_gettop(L);
+    luaL_argcheck(L, count < INT_MAX / 2, 1, "too many");
     lilac_checkpoint(L);
-    start(L, gather);
-    watch(L, gather);
-    if (gather->first_failed != 0 && cancel_on_error) {
+    lua_createtable(L, (int)count, init.as_table);
+    size_t size = sizeof(struct gather) + (size_t)count * sizeof(struct watch);
+    struct gather *gather = lua_newuserdatauv(L, size, 0);
+    allocator_expect(gather, size);
+    *gather = init;
+    bool is_watched = collect(L, (int)count, init.as_table);
+    lua_rotate(L, 1, 2);
+    lua_settop(L, BLOCK);
+    if (!is_watched) start(L, gather);
+    take_ended(L, gather);
+    return gather;
+}
+
+static int lilac_gather(lua_State *L) {
+    struct gather *gather = gather_new(L);
+    if (gather->first_failed != 0 && gather->cancel_on_error) {
         struct cancel_origin origin = cancel_origin_here(L, "gather, as another failed", 0);
         cancel_all(gather, &origin);
     }
