@@ -477,6 +477,137 @@ describe("Awaiting another task that was cancelled", function()
   end)
 end)
 
+describe("Tasks that the same line cancels", function()
+  -- Tasks that were cancelled together, each running body(i), and main's view of how they ended.
+  local function cancelled_together(count, body)
+    local tasks = {}
+    for i = 1, count do tasks[i] = start(body or lilac.sleep, body and i or 60) end
+    for _, task in ipairs(tasks) do task:cancel() end
+    return tasks, lilac.gather(tasks, { return_exceptions = true })
+  end
+
+  it("share the error that they end with", function()
+    local tasks, outcomes = cancelled_together(3)
+    for i, task in ipairs(tasks) do
+      assert.is_true(task:cancelled())
+      assert.is_true(errors.is(outcomes[i], "CancelledError"))
+      assert.equal(outcomes[1], outcomes[i])
+    end
+  end)
+
+  it("have an error of their own for whoever awaits one of them", function()
+    local tasks, outcomes = cancelled_together(3)
+    local first = raises("CancelledError", tasks[1].await, tasks[1])
+    local second = raises("CancelledError", tasks[2].await, tasks[2])
+    assert.not_equal(first, second)
+    assert.not_equal(outcomes[3], first)
+    assert.equal(outcomes[3].message, first.message)
+    assert.equal(first, raises("CancelledError", tasks[1].result, tasks[1]))
+  end)
+
+  it("keep what has happened in the clean-up of one to that one", function()
+    local _, outcomes = cancelled_together(3, function(i)
+      local child = lilac.create_task(function()
+        local _ <close> = on_close(function() if i == 2 then error "no clean end" end end)
+        lilac.sleep(60)
+      end)
+      child:await()
+    end)
+    assert.is_nil(outcomes[1].cause)
+    assert.matches("no clean end", outcomes[2].cause)
+    assert.is_nil(outcomes[3].cause)
+    assert.not_equal(outcomes[1], outcomes[2])
+  end)
+
+  it("let it pass through pcall, and through what awaits in their clean-up", function()
+    local passed = 0
+    local tasks = cancelled_together(3, function()
+      local _ <close> = on_close(function()
+        lilac.sleep(0)
+        passed = passed + 1
+      end)
+      for _ = 1, 10 do pcall(lilac.sleep, 60) end
+    end)
+    for _, task in ipairs(tasks) do assert.is_true(task:cancelled()) end
+    assert.equal(3, passed)
+  end)
+
+  it("may catch it, and raise it again", function()
+    local caught = {}
+    local tasks = cancelled_together(3, function(i)
+      caught[i] = select(2, lilac.pcall(lilac.sleep, 60))
+      if i > 1 then error(caught[i], 0) end
+    end)
+    assert.equal("done", outcome(tasks[1]))
+    assert.equal("cancelled", outcome(tasks[2]))
+    assert.equal("cancelled", outcome(tasks[3]))
+    assert.equal(caught[2], caught[3])
+  end)
+
+  it("end so also before they have begun", function()
+    local ran, tasks = false, {}
+    for i = 1, 3 do tasks[i] = lilac.create_task(function() ran = true end) end
+    for _, task in ipairs(tasks) do task:cancel() end
+    for _, task in ipairs(tasks) do assert.equal("cancelled", outcome(task)) end
+    assert.is_false(ran)
+  end)
+
+  it("do not lend it to a task that was not cancelled: it is caught there", function()
+    local _, outcomes = cancelled_together(3)
+    local ok, err = pcall(error, outcomes[1])
+    assert.is_false(ok)
+    assert.equal(outcomes[1], err)
+    local fails = start(error, outcomes[1])
+    assert.equal("failed", outcome(fails))
+    assert.equal(outcomes[1], fails:exception())
+  end)
+end)
+
+describe("A CancelledError", function()
+  local function cancelled_error()
+    local task = start(lilac.sleep, 60)
+    task:cancel()
+    return error_of(task)
+  end
+
+  it("takes fields, as other errors do", function()
+    local err, other = cancelled_error(), cancelled_error()
+    assert.is_nil(err.note)
+    err.note, err.message = "written down", "enough"
+    assert.equal("written down", err.note)
+    assert.matches("^CancelledError: cancelled by .*: enough$", tostring(err))
+    assert.is_nil(other.note)
+  end)
+
+  it("takes them along into a thread", function()
+    local err = cancelled_error()
+    err.note = "written down"
+    assert.same({ "CancelledError", "written down", err.message }, { lilac.to_thread(function(e)
+      return e.name, e.note, e.message
+    end, err) })
+  end)
+
+  it("takes them along when it is collected", function()
+    local noted = setmetatable({}, { __mode = "k" })
+    for _ = 1, 10 do
+      local err = cancelled_error()
+      err.note = {}
+      noted[err.note] = true
+    end
+    collectgarbage()
+    collectgarbage()
+    local left = 0
+    for _ in pairs(noted) do left = left + 1 end
+    assert.is_true(left <= 1) -- the running task keeps the last one that it was raised
+  end)
+
+  it("tells a line beyond all that it can count as the last one that it can", function()
+    local task = start(lilac.sleep, 60)
+    assert(load(("\n"):rep(2 ^ 22 + 10) .. "(...):cancel()", "=long"))(task)
+    assert.equal("cancelled by task:cancel() at long:4194303", error_of(task).message)
+  end)
+end)
+
 describe("The cancellation of a task that is no more", function()
   it("is not mistaken for that of a later task", function()
     local tasks, old = {}, {}

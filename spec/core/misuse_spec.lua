@@ -57,6 +57,19 @@ describe("gather", function()
   end)
 end)
 
+describe("the metamethod behind the methods of a task", function()
+  it("takes being called by hand", function()
+    local task = lilac.create_task(function() end)
+    local index = debug.getmetatable(task).__index
+    assert.is_nil(index())
+    assert.is_nil(index(task, nil))
+    assert.is_nil(index(task, "missing"))
+    assert.equal(task.cancel, index(nil, "cancel", "more"))
+    assert.error_matches(function() index(7, "name") end, "Task expected, got number")
+    task:await()
+  end)
+end)
+
 describe("a circle of waiting tasks", function()
   it("that came to be without one who closed it does not catch others who wait for it", function()
     local ended = child [[

@@ -6,7 +6,9 @@
 
 #define ERROR_MAGIC 0x4c664572u
 
-enum { METATABLE_KEY = ERROR_MAGIC }; /* in the registry: an address takes twice as long to find */
+/* In the registry, where an address would take twice as long to find: the metatable, and the fields
+ * of errors without a uservalue, by the error. */
+enum { METATABLE_KEY = ERROR_MAGIC, FIELDS_KEY };
 
 enum { CANCELLED = 1, TIMEOUT = 2 }; /* places in `classes` */
 
@@ -92,33 +94,33 @@ static const char *system_class(int code) {
     return "OSError";
 }
 
-static struct error *push_error(lua_State *L, int class_index) {
-    struct error *error = lua_newuserdatauv(L, sizeof *error, 1);
-    *error = (struct error){.magic = ERROR_MAGIC, .class_index = (uint32_t)class_index};
+static struct error *push_error(lua_State *L, int class_index, bool is_plain) {
+    struct error *error = lua_newuserdatauv(L, sizeof *error, !is_plain);
+    *error = (struct error){.magic = ERROR_MAGIC, .class_index = (uint8_t)class_index};
     lua_rawgeti(L, LUA_REGISTRYINDEX, METATABLE_KEY);
     lua_setmetatable(L, -2);
     return error;
 }
 
 struct error *error_new(lua_State *L, const char *class_name) {
-    struct error *error = push_error(L, class_find(class_name));
+    struct error *error = push_error(L, class_find(class_name), false);
     lua_insert(L, -2);
     error_set_field(L, -2, "message");
     return error;
 }
 
-struct error *error_new_cancelled(lua_State *L, const void *task, const void *scope,
+struct error *error_new_cancelled(lua_State *L, uint32_t task_id, bool is_plain,
                                   const struct cancel_origin *origin) {
-    struct error *error = push_error(L, CANCELLED);
-    error->task = task;
-    error->scope = scope;
+    struct error *error = push_error(L, CANCELLED, is_plain);
+    error->task_id = task_id;
     error->origin = *origin;
     return error;
 }
 
 void error_become_timeout(struct error *cancelled) {
     cancelled->class_index = TIMEOUT;
-    cancelled->task = cancelled->scope = NULL;
+    cancelled->task_id = CANCELLED_FUTURE;
+    cancelled->by_scope = false;
 }
 
 void error_new_system(lua_State *L, int code) {
@@ -137,7 +139,7 @@ void error_new_system(lua_State *L, int code) {
 }
 
 struct error *error_new_like(lua_State *L, const struct error *other) {
-    struct error *error = push_error(L, (int)other->class_index);
+    struct error *error = push_error(L, other->class_index, false);
     error->origin = other->origin;
     return error;
 }
@@ -151,16 +153,38 @@ struct error *error_test(lua_State *L, int index) {
 
 bool error_is(lua_State *L, int index, const char *class_name) {
     struct error *error = error_test(L, index);
-    return error && class_is((int)error->class_index, class_name);
+    return error && class_is(error->class_index, class_name);
+}
+
+/* Gives the error at `index` a table of fields, and pushes that. */
+static void make_fields(lua_State *L, int index) {
+    lua_createtable(L, 0, 2);
+    lua_pushvalue(L, -1);
+    if (lua_setiuservalue(L, index, 1)) return;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, FIELDS_KEY);
+    lua_pushvalue(L, index);
+    lua_pushvalue(L, -3);
+    lua_rawset(L, -3);
+    lua_pop(L, 1);
+}
+
+bool error_push_fields(lua_State *L, int index) {
+    index = lua_absindex(L, index);
+    if (lua_getiuservalue(L, index, 1) == LUA_TNONE) {
+        lua_rawgeti(L, LUA_REGISTRYINDEX, FIELDS_KEY);
+        lua_pushvalue(L, index);
+        lua_rawget(L, -2);
+        lua_replace(L, -3);
+        lua_pop(L, 1);
+    }
+    return !lua_isnil(L, -1);
 }
 
 void error_set_field(lua_State *L, int index, const char *name) {
     index = lua_absindex(L, index);
-    if (lua_getiuservalue(L, index, 1) != LUA_TTABLE) {
+    if (!error_push_fields(L, index)) {
         lua_pop(L, 1);
-        lua_createtable(L, 0, 2);
-        lua_pushvalue(L, -1);
-        lua_setiuservalue(L, index, 1);
+        make_fields(L, index);
     }
     lua_insert(L, -2);
     lua_setfield(L, -2, name);
@@ -168,7 +192,7 @@ void error_set_field(lua_State *L, int index, const char *name) {
 }
 
 void error_push_field(lua_State *L, int index, const char *name) {
-    if (lua_getiuservalue(L, index, 1) != LUA_TTABLE) return;
+    if (!error_push_fields(L, index)) return;
     lua_getfield(L, -1, name);
     lua_remove(L, -2);
 }
@@ -185,7 +209,7 @@ void error_add_traceback(lua_State *L, int index, int level) {
 }
 
 struct cancel_origin cancel_origin_here(lua_State *L, const char *by, double seconds) {
-    return (struct cancel_origin){.by = by, .seconds = seconds, .place = place_of(L, 1)};
+    return (struct cancel_origin){.by = by, .seconds = (float)seconds, .place = place_of(L, 1)};
 }
 
 /* Pushes "timeout(5) at crawl.lua:10". */
@@ -349,6 +373,12 @@ int luaopen_lilac_errors(lua_State *L) {
     lua_setfield(L, -2, "__name");
     luaL_setfuncs(L, meta, 0);
     lua_rawseti(L, LUA_REGISTRYINDEX, METATABLE_KEY);
+    lua_newtable(L);
+    lua_newtable(L);
+    lua_pushliteral(L, "k");
+    lua_setfield(L, -2, "__mode");
+    lua_setmetatable(L, -2);
+    lua_rawseti(L, LUA_REGISTRYINDEX, FIELDS_KEY);
     luaL_newlib(L, functions);
     return 1;
 }

@@ -12,27 +12,32 @@
 /* Where a cancellation comes from. */
 struct cancel_origin {
     const char *by; /* static: "task:cancel()", or with a %g for `seconds`: "timeout(%g)" */
-    double seconds;
+    float seconds;  /* as exact as it is printed */
     struct place place;
 };
 
+/* What else a CancelledError may end: in place of the number of a task. */
+#define CANCELLED_FUTURE   0u
+#define CANCELLED_CALLBACK UINT32_MAX
+#define CANCELLED_TOGETHER (UINT32_MAX - 1) /* all tasks of one request */
+
 /* An error object. Its uservalue is the table of its fields, made when the first one is set. What
- * can be told from the struct alone costs no table: cancellations and timeouts are many. */
+ * can be told from the struct alone costs no table: cancellations and timeouts are many. Those of
+ * plain cancellations do without the uservalue too. */
 struct error {
     uint32_t magic;
-    uint32_t class_index;
-    const void *task;  /* CancelledError: the task that it ends; an identity, never followed, … */
-    uint32_t task_id;  /* … and its number, as another task may come to the same address */
-    const void *scope; /* CancelledError: the scope that asked, or NULL; an identity as well */
-    struct cancel_origin
-        origin; /* of a CancelledError or of a scope's TimeoutError; by NULL: none */
+    uint8_t class_index;
+    bool by_scope;    /* CancelledError: a scope asked, which knows this error by its address */
+    uint32_t task_id; /* CancelledError: of the task that it ends */
+    struct cancel_origin origin; /* of that or of a scope's TimeoutError; by NULL: none */
 };
 
 /* Pops a message and pushes a new error of the named class. */
 struct error *error_new(lua_State *L, const char *class_name);
 
-/* Pushes a CancelledError of `task` by `scope`, without a message. */
-struct error *error_new_cancelled(lua_State *L, const void *task, const void *scope,
+/* Pushes a CancelledError, of the task with that number. It `is_plain` when fields of it are
+ * unlikely to be set. */
+struct error *error_new_cancelled(lua_State *L, uint32_t task_id, bool is_plain,
                                   const struct cancel_origin *origin);
 
 /* What the CancelledError of an expired scope is outside of it: a TimeoutError. */
@@ -50,6 +55,9 @@ struct error *error_test(lua_State *L, int index);
 
 /* Whether the value at `index` is an error object of the class or of a child of it. */
 bool error_is(lua_State *L, int index, const char *class_name);
+
+/* Pushes the table of the fields of the error at `index`, or nil. */
+bool error_push_fields(lua_State *L, int index);
 
 /* Pops a value and makes it the field `name` of the error at `index`. */
 void error_set_field(lua_State *L, int index, const char *name);

@@ -64,9 +64,8 @@ static void notify(struct future *future) {
     }
 }
 
-void future_end(lua_State *L, int index, enum future_state state, int count) {
-    struct future *future = lua_touserdata(L, index);
-    index = lua_absindex(L, index);
+void future_end(lua_State *L, int index, struct future *future, enum future_state state,
+                int count) {
     if (count > 1) {
         lua_createtable(L, count, 1);
         lua_insert(L, -count - 1);
@@ -88,17 +87,29 @@ void future_mark_taken(lua_State *L, struct future *future) {
     runtime_of(L)->untaken--;
 }
 
+/* Makes the cancellation of the future at `index` by that origin its error, and pushes that. */
+static void set_cancelled(lua_State *L, int index, const struct cancel_origin *origin) {
+    error_new_cancelled(L, CANCELLED_FUTURE, true, origin);
+    lua_pushvalue(L, -1);
+    lua_setiuservalue(L, index, 1);
+}
+
 void future_push_error(lua_State *L, int index) {
+    /* Cancelled in plain C, where no object could be made. */
+    static const struct cancel_origin unknown = {.by = "future:cancel()"};
     struct future *future = lua_touserdata(L, index);
     index = lua_absindex(L, index);
     future_mark_taken(L, future);
-    if (lua_getiuservalue(L, index, 1) != LUA_TNIL || future->state != FUTURE_CANCELLED) return;
-    lua_pop(L, 1);
-    /* Cancelled in plain C, where no object could be made. */
-    static const struct cancel_origin origin = {.by = "future:cancel()"};
-    error_new_cancelled(L, future, NULL, &origin);
-    lua_pushvalue(L, -1);
-    lua_setiuservalue(L, index, 1);
+    int type = lua_getiuservalue(L, index, 1);
+    if (future->state != FUTURE_CANCELLED) return;
+    const struct error *error = error_test(L, -1);
+    if (type == LUA_TNIL)
+        set_cancelled(L, index, &unknown);
+    else if (error && error->task_id == CANCELLED_TOGETHER)
+        set_cancelled(L, index, &error->origin);
+    else
+        return;
+    lua_remove(L, -2);
 }
 
 int future_take(lua_State *L, int index) {

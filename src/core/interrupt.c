@@ -98,7 +98,7 @@ static void stop_callback(lua_State *L, struct runtime *runtime) {
         origin.by = signal_name(runtime->interrupt.signal);
         interrupt_take_signal(runtime);
     }
-    error_new_cancelled(L, runtime, NULL, &origin);
+    error_new_cancelled(L, CANCELLED_CALLBACK, true, &origin);
     lua_error(L);
 }
 

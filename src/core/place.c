@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_SOURCES     1024
+#define MAX_SOURCES     1023
+#define MAX_LINE        0x3fffff
 #define SEARCHED_LEVELS 8 /* how many functions may stand between the caller and the user's */
 
 static _Thread_local struct {
@@ -29,22 +30,22 @@ static bool is_embedded(const lua_Debug *ar) {
     return strncmp(ar->short_src, prefix, sizeof prefix - 1) == 0;
 }
 
+struct place place_at(const char *name, uint32_t line) {
+    return (struct place){line <= MAX_LINE ? line : MAX_LINE, intern(name)};
+}
+
 struct place place_of(lua_State *L, int level) {
     lua_Debug ar;
     for (int end = level + SEARCHED_LEVELS; level < end && lua_getstack(L, level, &ar); level++) {
         lua_getinfo(L, "Sl", &ar);
         if (ar.currentline > 0 && !is_embedded(&ar))
-            return (struct place){(uint32_t)ar.currentline, intern(ar.short_src)};
+            return place_at(ar.short_src, (uint32_t)ar.currentline);
     }
     return (struct place){0, 0};
 }
 
 const char *place_name(struct place place) {
     return place.source < sources.count ? sources.names[place.source] : "?";
-}
-
-struct place place_at(const char *name, uint32_t line) {
-    return (struct place){line, intern(name)};
 }
 
 void place_text(struct place place, const char *before, char *text, size_t size) {

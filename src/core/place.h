@@ -1,5 +1,5 @@
 /*
- * Places in Lua source, "crawl.lua:10", in eight bytes: what cancellations and tasks remember of
+ * Places in Lua source, "crawl.lua:10", in four bytes: what cancellations and tasks remember of
  * where they come from. Chunk names are interned per thread; after a thousand of them the rest
  * share "?".
  */
@@ -11,8 +11,8 @@
 #include <stdint.h>
 
 struct place {
-    uint32_t line; /* 0: unknown */
-    uint16_t source;
+    uint32_t line : 22; /* 0: unknown */
+    uint32_t source : 10;
 };
 
 /* The innermost Lua function of L from `level` on that is not lilac's own. */

@@ -73,19 +73,18 @@ void pool_push(lua_State *L, const struct task *task) {
 void pool_give(lua_State *L, struct task *task) {
     struct runtime *runtime = task->runtime;
     lua_State *co = task->L;
-    int tasks = lua_gettop(L) + 1;
     lua_rawgeti(L, LUA_REGISTRYINDEX, runtime->tasks_ref);
-    lua_settop(co, 0);
+    if (!task->started) lua_settop(co, 0);
     *(struct task **)lua_getextraspace(co) = &runtime->root;
     interrupt_unplant(runtime, co);
     lua_pushboolean(L, 0);
-    lua_rawseti(L, tasks, task_place(task->slot));
+    lua_rawseti(L, -2, task_place(task->slot));
     if (runtime->idle < MAX_IDLE && lua_status(co) == LUA_OK && !lua_gethook(co)) {
         runtime->idle_slots[runtime->idle++] = task->slot;
     } else {
         runtime->coroutines[task->slot - 1] = NULL;
         lua_pushboolean(L, 0);
-        lua_rawseti(L, tasks, coroutine_place(task->slot));
+        lua_rawseti(L, -2, coroutine_place(task->slot));
         slots_give(&runtime->slots, task->slot);
     }
     lua_pop(L, 1);

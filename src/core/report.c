@@ -155,17 +155,16 @@ static void push_own_stack(lua_State *L) {
 
 int report_on_throw(lua_State *L) {
     struct task *task = current(L);
-    lua_settop(L, 1);
+    struct error *error = error_test(L, 1);
+    /* Cancelled tasks are many, and where they were matters to nobody; the cancellation of a scope
+     * may become its TimeoutError, whose place this is. */
+    bool is_own = task && task_owns(task, error) && !error->by_scope;
+    if (is_own && task != task->runtime->main) return 1;
     if (lua_isnil(L, 1)) {
         lua_pushliteral(L, "<no error object>");
         lua_replace(L, 1);
     }
     if (!task) return 1;
-    struct error *error = error_test(L, 1);
-    /* Cancelled tasks are many, and where they were matters to nobody; the cancellation of a scope
-     * may become its TimeoutError, whose place this is. */
-    bool is_own = error && error->task == task && !error->scope;
-    if (is_own && task != task->runtime->main) return 1;
     if (!lua_checkstack(L, 2 * LUA_MINSTACK)) return 1;
     char name[TASK_TEXT];
     task_text(task, name, sizeof name);

@@ -178,10 +178,8 @@ struct runtime *runtime_open(lua_State *L, const struct runtime_options *options
     runtime->clock.fire[DEADLINE_GRACE] = on_grace_over;
     runtime->report_deadline.kind = DEADLINE_REPORT;
     runtime->exception_handler_ref = LUA_NOREF;
-    runtime->spare_request = (struct cancel_request){.origin = {.by = "somebody, out of memory"},
-                                                     .tasks = 1, /* so that it is never freed */
-                                                     .message_ref = LUA_NOREF,
-                                                     .error_ref = LUA_NOREF};
+    runtime->spare_request = cancel_request_by("somebody, out of memory");
+    runtime->spare_request.tasks = 1;     /* so that it is never freed */
     runtime->requests = allocator_open(); /* from here on runtime_gc can end what has begun */
     if (!runtime->requests) luaL_error(L, "lilac: not enough memory");
     open_loop(L, runtime);

@@ -279,6 +279,7 @@ static bool is_same(const struct cancel_request *a, const struct cancel_request 
 static void unref(struct runtime *runtime, const struct cancel_request *request) {
     luaL_unref(runtime->L, LUA_REGISTRYINDEX, request->message_ref);
     luaL_unref(runtime->L, LUA_REGISTRYINDEX, request->error_ref);
+    luaL_unref(runtime->L, LUA_REGISTRYINDEX, request->shared_ref);
 }
 
 /* Without memory a cancellation is carried out nevertheless, and only forgets who has asked. */
@@ -330,15 +331,17 @@ static void ask(struct task *task, const struct cancel_request *asked) {
 }
 
 void task_cancel(struct task *task, const struct cancel_origin *origin, int message_ref) {
-    ask(task, &(struct cancel_request){.origin = *origin,
-                                       .message_ref = message_ref,
-                                       .error_ref = LUA_NOREF,
-                                       .own = task == task->runtime->current});
+    struct cancel_request asked = cancel_request_by(NULL);
+    asked.origin = *origin;
+    asked.message_ref = message_ref;
+    asked.own = task == task->runtime->current;
+    ask(task, &asked);
 }
 
 void task_throw(struct task *task, int error_ref) {
-    ask(task, &(struct cancel_request){
-                  .origin = {.by = "an error"}, .message_ref = LUA_NOREF, .error_ref = error_ref});
+    struct cancel_request asked = cancel_request_by("an error");
+    asked.error_ref = error_ref;
+    ask(task, &asked);
 }
 
 const struct cancel_origin *task_pending_origin(const struct task *task) {
@@ -348,20 +351,39 @@ const struct cancel_origin *task_pending_origin(const struct task *task) {
     return scope ? &scope->origin : &unknown;
 }
 
-bool task_take_cancellation(lua_State *L, struct task *task) {
-    luaL_checkstack(L, 4, "cancellation");
-    struct cancel_request *request = task->request;
-    if (request && request->error_ref != LUA_NOREF) {
-        lua_rawgeti(L, LUA_REGISTRYINDEX, request->error_ref);
-        task_drop_request(task);
-        return true;
+/* Pushes the CancelledError that the tasks of a request share. */
+static void push_shared(lua_State *L, struct cancel_request *request) {
+    if (request->shared_ref == LUA_NOREF) {
+        error_new_cancelled(L, CANCELLED_TOGETHER, true, &request->origin);
+        request->shared_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     }
-    if (request) {
-        error_new_cancelled(L, task, NULL, &request->origin)->task_id = task->id;
-        if (request->message_ref != LUA_NOREF) {
+    lua_rawgeti(L, LUA_REGISTRYINDEX, request->shared_ref);
+}
+
+/* Pushes the error of the task's own request; one that is not shared, if it is to be `alone`. That
+ * of main gets a traceback, so it never is. */
+static void push_requested(lua_State *L, struct task *task, bool alone) {
+    struct cancel_request *request = task->request;
+    bool others = request->tasks > 1 || request->shared_ref != LUA_NOREF;
+    if (request->error_ref != LUA_NOREF) {
+        lua_rawgeti(L, LUA_REGISTRYINDEX, request->error_ref);
+    } else if (is_plain(request) && others && !alone && task != task->runtime->main) {
+        push_shared(L, request);
+        task->shares = true;
+    } else {
+        bool has_message = request->message_ref != LUA_NOREF;
+        error_new_cancelled(L, task->id, !has_message, &request->origin);
+        if (has_message) {
             lua_rawgeti(L, LUA_REGISTRYINDEX, request->message_ref);
             error_set_field(L, -2, "message");
         }
+    }
+}
+
+static bool take_cancellation(lua_State *L, struct task *task, bool alone) {
+    luaL_checkstack(L, 8, "cancellation");
+    if (task->request) {
+        push_requested(L, task, alone);
         task_drop_request(task);
         return true;
     }
@@ -369,14 +391,18 @@ bool task_take_cancellation(lua_State *L, struct task *task) {
     if (!scope) return false;
     scope->delivered = true;
     task->pending--;
-    struct error *error = error_new_cancelled(L, task, scope, &scope->origin);
-    error->task_id = task->id;
+    struct error *error = error_new_cancelled(L, task->id, false, &scope->origin);
+    error->by_scope = true;
     scope->error = error;
     return true;
 }
 
+bool task_take_cancellation(lua_State *L, struct task *task) {
+    return take_cancellation(L, task, false);
+}
+
 int task_raise_cancellation(lua_State *L, struct task *task, int cause) {
-    if (!task_take_cancellation(L, task)) return luaL_error(L, "cancelled by nobody");
+    if (!take_cancellation(L, task, cause != 0)) return luaL_error(L, "cancelled by nobody");
     if (cause != 0 && error_test(L, -1)) {
         lua_pushvalue(L, cause);
         error_set_field(L, -2, "cause");
@@ -391,19 +417,20 @@ bool task_was_deferred(struct task *task) {
     return deferred;
 }
 
-static bool is_cancellation_of(const struct error *error, const struct task *task) {
-    return error && error->task == task && error->task_id == task->id;
+bool task_owns(const struct task *task, const struct error *error) {
+    if (!error) return false;
+    return error->task_id == CANCELLED_TOGETHER ? task->shares : error->task_id == task->id;
 }
 
 bool task_is_own_cancellation(lua_State *L, int index) {
     struct task *task = slot_of(L)->runtime->current;
-    return task && is_cancellation_of(error_test(L, index), task);
+    return task && task_owns(task, error_test(L, index));
 }
 
 void task_rearm(lua_State *L, struct task *task, int index) {
     struct error *error = error_test(L, index);
-    if (error->scope) {
-        scope_rearm(task, error->scope);
+    if (error->by_scope) {
+        scope_rearm(task, error);
         return;
     }
     lua_pushvalue(L, index);
@@ -433,9 +460,9 @@ void task_refuse_cycle(lua_State *L, struct task *holder) {
  * then. The error is made to say what is missing. */
 static bool blame_open_scope(lua_State *L, struct task *task, const struct error *error) {
     const struct scope *scope = task->scope;
-    while (scope && scope != error->scope)
+    while (scope && scope->error != error)
         scope = scope->outer;
-    if (!scope || scope->error != error || !lua_checkstack(L, 6)) return false;
+    if (!scope || !error->by_scope || !lua_checkstack(L, 6)) return false;
     lua_pushliteral(L, "its scope was not closed; write: local _ <close> = ...");
     error_set_field(L, -2, "message");
     return true;
@@ -447,19 +474,19 @@ static bool blame_open_scope(lua_State *L, struct task *task, const struct error
 static enum future_state end_state(lua_State *L, struct task *task, bool failed) {
     if (!failed) return task->request && task->request->own ? FUTURE_CANCELLED : FUTURE_DONE;
     const struct error *error = error_test(L, -1);
-    if (!is_cancellation_of(error, task)) return FUTURE_FAILED;
+    if (!task_owns(task, error)) return FUTURE_FAILED;
     return blame_open_scope(L, task, error) ? FUTURE_FAILED : FUTURE_CANCELLED;
 }
 
-/* Ends a task: its object and `count` results, or one error, are on top of the stack, and popped.
- */
+/* Ends a task: on top of the stack are its object and `count` results, or one error. Pops them. */
 static void task_end(lua_State *L, struct task *task, enum future_state state, int count) {
     int object = lua_gettop(L) - count;
     if (task->scope) scope_leave_all(task);
     if (task->request) task_drop_request(task);
     if (task->has_context) context_copy(L, NULL, task);
     bool awaited = task->future.waiters != NULL;
-    future_end(L, object, state, count); /* whoever is told may still look for the task */
+    /* Whoever is told may still look for the task. */
+    future_end(L, object, &task->future, state, count);
     if (stage_has(task))
         stage_leave(task);
     else if (task->L)
@@ -469,17 +496,22 @@ static void task_end(lua_State *L, struct task *task, enum future_state state, i
     lua_settop(L, object - 1);
 }
 
-/* Ends a task that has run: the same is on top of its coroutine. */
+/* Ends a task that has run: the same is all there is on its coroutine. Mostly it is ended there,
+ * where no object is made; the stack of the loop is for what may make one, and so may raise. */
 static void end_on_coroutine(struct task *task, bool failed, int count) {
     lua_State *L = task->runtime->L, *co = task->L;
-    luaL_checkstack(L, count + 8, "too many results");
     enum future_state state = end_state(co, task, failed);
     if (state == FUTURE_CANCELLED && !failed) {
         lua_pop(co, count);
         count = 1;
         task_take_cancellation(co, task);
     }
-    lua_xmove(co, L, count + 1);
+    if (count > 1 || state == FUTURE_FAILED) {
+        luaL_checkstack(L, count + 8, "too many results");
+        lua_xmove(co, L, count + 1);
+    } else {
+        L = co;
+    }
     task_end(L, task, state, count);
 }
 

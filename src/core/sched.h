@@ -48,17 +48,28 @@ struct watch {
     int index;             /* for those who watch several */
 };
 
-/* A cancellation by task:cancel() that was not raised yet; of one task, or of several. */
+/* A cancellation by task:cancel() that was not raised yet; of one task, or of several: those that
+ * the same line cancels one after the other, without a message. They also share the error that is
+ * raised, as making one is a fifth of the cost of a cancellation. */
 struct cancel_request {
     struct cancel_origin origin;
     uint32_t tasks;  /* that have it */
     int message_ref; /* in the registry, or LUA_NOREF */
     int error_ref;   /* an error to raise in place of a CancelledError, or LUA_NOREF */
+    int shared_ref;  /* the CancelledError that several share, once the first has it */
     bool own;        /* the task asked for it itself */
 };
 
+/* One without a message, of no task yet. */
+static inline struct cancel_request cancel_request_by(const char *by) {
+    return (struct cancel_request){.origin = {.by = by},
+                                   .message_ref = LUA_NOREF,
+                                   .error_ref = LUA_NOREF,
+                                   .shared_ref = LUA_NOREF};
+}
+
 /* What the flags of a task leave of their word is for its creator. */
-#define CREATOR_BITS 23
+#define CREATOR_BITS 22
 #define CREATOR_IDS  (1u << CREATOR_BITS)
 
 struct task {
@@ -94,6 +105,7 @@ struct task {
     bool has_name : 1;
     bool leaving : 1;  /* called os.exit, and is unwound already */
     bool stopped : 1;  /* computed in the way of a main that is to stop, and was told */
+    bool shares : 1;   /* was given a CancelledError that it shares */
     bool rethrown : 1; /* raised the error of an awaited future: that traceback goes on here */
     uint32_t creator : CREATOR_BITS; /* the last bits of its id; 0: a callback, or unknown */
 };
@@ -115,8 +127,8 @@ static inline struct task *future_task(struct future *future) {
 }
 
 /* Ends a pending future: its `count` results (or one error) are on top of the stack, and popped;
- * the future itself is at `index`. Wakes and notifies whoever waits. */
-void future_end(lua_State *L, int index, enum future_state state, int count);
+ * its object is at `index`, which is absolute. Wakes and notifies whoever waits. */
+void future_end(lua_State *L, int index, struct future *future, enum future_state state, int count);
 
 /* Somebody has seen the outcome. */
 void future_mark_taken(lua_State *L, struct future *future);
@@ -124,7 +136,8 @@ void future_mark_taken(lua_State *L, struct future *future);
 /* Pushes the results of the ended future at `index`, or raises its error; marks it taken. */
 int future_take(lua_State *L, int index);
 
-/* Pushes the error of the failed or cancelled future at `index`; marks it taken. */
+/* Pushes the error of the failed or cancelled future at `index`; marks it taken. One that it shared
+ * with others becomes its own, as it can tell of the way that it takes from here. */
 void future_push_error(lua_State *L, int index);
 
 /* Parks the running task until the future at argument 1 has ended, then takes its outcome.
@@ -218,6 +231,9 @@ const struct cancel_origin *task_pending_origin(const struct task *task);
 /* The running task is about to raise the error of the ended future at `index`: should that end it,
  * the traceback goes on through it. */
 void task_note_rethrow(lua_State *L, int index);
+
+/* Whether the error (NULL: none) is a cancellation of that task. */
+bool task_owns(const struct task *task, const struct error *error);
 
 /* Whether the value at `index` is the cancellation of the running task itself, which passes every
  * pcall. */

@@ -56,9 +56,9 @@ void scope_cancel(struct scope *scope) {
     task_interrupt(scope->task);
 }
 
-void scope_rearm(struct task *task, const void *identity) {
+void scope_rearm(struct task *task, const struct error *error) {
     for (struct scope *scope = task->scope; scope; scope = scope->outer) {
-        if (scope != identity || !scope->delivered) continue;
+        if (scope->error != error || !scope->delivered) continue;
         scope->delivered = false;
         task->pending++;
     }

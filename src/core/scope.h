@@ -1,6 +1,6 @@
 /*
  * Scopes: regions of a task that can be cancelled on their own (a timeout, a task group's body). A
- * cancellation by a scope is known by identity: error->scope. The scope that asked absorbs it and
+ * cancellation by a scope is known by identity: scope->error. The scope that asked absorbs it and
  * nobody else does, so counting is not needed and a timeout(0) never eats somebody else's cancel.
  */
 #ifndef LILAC_SCOPE_H
@@ -38,9 +38,9 @@ void scope_leave(struct scope *scope);
 /* Cancels what runs in the scope. Once; plain C. */
 void scope_cancel(struct scope *scope);
 
-/* The cancellation of the scope with that identity is to be raised again, unless the task has left
- * it. */
-void scope_rearm(struct task *task, const void *identity);
+/* The cancellation by a scope that was raised with that error is to be raised again, unless the
+ * task has left the scope. */
+void scope_rearm(struct task *task, const struct error *error);
 
 /* Arms the deadline (again). False: out of memory. */
 bool scope_arm(struct scope *scope, uint64_t when_ns);

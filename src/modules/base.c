@@ -209,7 +209,7 @@ static int base_exit(lua_State *L) {
     runtime->exiting = true;
     struct cancel_origin origin = cancel_origin_here(L, "os.exit()", 0);
     if (!task) { /* a callback */
-        error_new_cancelled(L, runtime, NULL, &origin);
+        error_new_cancelled(L, CANCELLED_CALLBACK, true, &origin);
         return lua_error(L);
     }
     task->leaving = lua_isyieldable(L); /* else a finaliser may swallow the error */

@@ -129,7 +129,7 @@ static void report_callback(lua_State *L, struct runtime *runtime) {
     else
         lua_pushnil(L);
     struct error *error = error_test(L, -2);
-    if (runtime->exiting && error && error->task == runtime) return; /* os.exit */
+    if (runtime->exiting && error && error->task_id == CANCELLED_CALLBACK) return; /* os.exit */
     runtime->untaken++;
     report_exception(L, "a callback failed", -2, lua_gettop(L), 0);
 }

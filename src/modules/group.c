@@ -205,7 +205,7 @@ static void push_errors(lua_State *L, struct group *group) {
 /* The body has failed or was cancelled, by the error at 2: so are the children. */
 static void abort_members(lua_State *L, struct group *group) {
     struct error *error = task_is_own_cancellation(L, 2) ? error_test(L, 2) : NULL;
-    bool quiet = error && error->scope == &group->scope;
+    bool quiet = scope_owns(L, &group->scope, 2);
     group->aborted = true;
     if (!quiet) cancel_members(group, error ? &error->origin : &group->origin);
 }

@@ -153,8 +153,8 @@ static int m_exception(lua_State *L) {
 
 static int m_cancel(lua_State *L) {
     struct future *future = check_future(L);
-    bool pending = future->state == FUTURE_PENDING;
-    lua_settop(L, 2);
+    bool pending = future->state == FUTURE_PENDING, has_message = !lua_isnoneornil(L, 2);
+    if (has_message) lua_settop(L, 2);
     if (pending) {
         bool is_task = future_is_task(future);
         const char *by = is_task ? "task:cancel()" : "future:cancel()";
@@ -162,15 +162,14 @@ static int m_cancel(lua_State *L) {
         if (is_task) {
             struct task *task = future_task(future);
             if (task->cancelling < UINT16_MAX) task->cancelling++;
-            task_cancel(task, &origin,
-                        lua_isnil(L, 2) ? LUA_NOREF : luaL_ref(L, LUA_REGISTRYINDEX));
+            task_cancel(task, &origin, has_message ? luaL_ref(L, LUA_REGISTRYINDEX) : LUA_NOREF);
         } else {
-            error_new_cancelled(L, future, NULL, &origin);
-            if (!lua_isnil(L, 2)) {
+            error_new_cancelled(L, CANCELLED_FUTURE, !has_message, &origin);
+            if (has_message) {
                 lua_pushvalue(L, 2);
                 error_set_field(L, -2, "message");
             }
-            future_end(L, 1, FUTURE_CANCELLED, 1);
+            future_end(L, 1, future, FUTURE_CANCELLED, 1);
         }
     }
     lua_pushboolean(L, pending);
@@ -200,16 +199,16 @@ static struct future *check_pending(lua_State *L, const char *what) {
 }
 
 static int m_set_result(lua_State *L) {
-    check_pending(L, "set_result");
-    future_end(L, 1, FUTURE_DONE, lua_gettop(L) - 1);
+    struct future *future = check_pending(L, "set_result");
+    future_end(L, 1, future, FUTURE_DONE, lua_gettop(L) - 1);
     return 0;
 }
 
 static int m_set_exception(lua_State *L) {
-    check_pending(L, "set_exception");
+    struct future *future = check_pending(L, "set_exception");
     args_value(L, 2, "error");
     lua_settop(L, 2);
-    future_end(L, 1, FUTURE_FAILED, 1);
+    future_end(L, 1, future, FUTURE_FAILED, 1);
     return 0;
 }
 
@@ -290,12 +289,10 @@ static int task_tostring(lua_State *L) {
     return 1;
 }
 
-/* Methods, and the field `name`. Upvalue 1: the table of methods. */
+/* Methods, and the field `name`. Upvalue 1: the table of methods, where the name is `true`. */
 static int task_index(lua_State *L) {
-    lua_pushvalue(L, 2);
-    if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNIL) return 1;
-    if (lua_type(L, 2) == LUA_TSTRING && strcmp(lua_tostring(L, 2), "name") == 0)
-        push_name(L, check_task(L));
+    if (lua_gettop(L) != 2) lua_settop(L, 2);
+    if (lua_rawget(L, lua_upvalueindex(1)) == LUA_TBOOLEAN) push_name(L, check_task(L));
     return 1;
 }
 
@@ -440,6 +437,8 @@ static void open_task(lua_State *L) {
     luaL_setfuncs(L, meta, 0);
     luaL_newlib(L, future_methods);
     luaL_setfuncs(L, methods, 0);
+    lua_pushboolean(L, 1);
+    lua_setfield(L, -2, "name");
     lua_pushcclosure(L, task_index, 1);
     lua_setfield(L, -2, "__index");
     runtime_of(L)->task_meta_ref = luaL_ref(L, LUA_REGISTRYINDEX);

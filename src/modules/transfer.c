@@ -501,7 +501,11 @@ static void put_contents(struct packer *p) {
         put_table_contents(p, object);
     } else if (lua_isfunction(L, object)) {
         put_upvalues(p, object);
-    } else { /* an error: fields; a variable: name, default */
+    } else if (error_test(L, object)) {
+        error_push_fields(L, object);
+        put_value(p);
+        lua_pop(L, 1);
+    } else { /* a variable: name, default */
         for (int i = 1; i <= 2; i++, lua_pop(L, 1)) {
             lua_getiuservalue(L, object, i);
             put_value(p);

@@ -183,7 +183,8 @@ static void fill(struct reader *r) {
     } else if (lua_isfunction(L, -1)) {
         fill_function(r);
     } else {
-        for (int i = 1; i <= 2; i++) {
+        int values = error_test(L, -1) ? 1 : 2; /* its fields; a variable: name, default */
+        for (int i = 1; i <= values; i++) {
             push_value(r);
             lua_setiuservalue(L, -2, i);
         }
