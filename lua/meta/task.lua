@@ -66,6 +66,9 @@ function Future:exception() end
 ---A cancellation that comes together with a result lets the result through and is raised at the
 ---next await; asyncio drops the result. It comes too late for a task that returns before that next
 ---await; but one that has cancelled itself ends as cancelled then, as in asyncio.
+---
+---Tasks that the same line cancels, without a message, share one `CancelledError`, in their
+---clean-up and in the results of `gather`; who awaits one of them gets an error of its own.
 ---@param message? any shown in the error, after who asked and where
 ---@return boolean asked false when it has ended already
 function Future:cancel(message) end
