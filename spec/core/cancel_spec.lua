@@ -559,7 +559,74 @@ describe("Tasks that the same line cancels", function()
     assert.equal(outcomes[1], err)
     local fails = start(error, outcomes[1])
     assert.equal("failed", outcome(fails))
-    assert.equal(outcomes[1], fails:exception())
+    assert.is_true(errors.is(fails:exception(), "CancelledError"))
+  end)
+
+  it("do not lend it to those that another line has cancelled together", function()
+    local _, others = cancelled_together(2)
+    local caught = {}
+    local tasks = cancelled_together(2, function(i)
+      lilac.pcall(lilac.sleep, 60)
+      lilac.current_task():uncancel()
+      caught[i] = not pcall(error, others[1])
+    end)
+    for i, task in ipairs(tasks) do
+      assert.equal("done", outcome(task))
+      assert.is_true(caught[i])
+    end
+  end)
+
+  it("know the first one still when another line has cancelled their clean-up", function()
+    local gate, reached = lilac.Event(), 0
+    local tasks = {}
+    for i = 1, 3 do
+      tasks[i] = start(function()
+        pcall(function()
+          local _ <close> = on_close(function() lilac.pcall(gate.wait, gate) end)
+          lilac.sleep(60)
+        end)
+        reached = reached + 1
+      end)
+    end
+    for _, task in ipairs(tasks) do task:cancel() end
+    settle()
+    for _, task in ipairs(tasks) do task:cancel() end
+    for _, task in ipairs(tasks) do assert.equal("cancelled", outcome(task)) end
+    assert.equal(0, reached)
+  end)
+
+  it("keep what each has put into it apart", function()
+    local seen = {}
+    local function body(i)
+      local _ <close> = on_close(function(err)
+        seen[i] = err.request or "nothing"
+        err.request = i
+        err.message = "of " .. i
+        lilac.sleep(0)
+        assert(err.request == i)
+      end)
+      lilac.sleep(60)
+    end
+    local tasks, outcomes = cancelled_together(3, body)
+    for i, task in ipairs(tasks) do
+      assert.equal("nothing", seen[i])
+      assert.equal(i, outcomes[i].request)
+      assert.matches(": of " .. i .. "$", outcomes[i].message)
+      assert.equal(outcomes[i], raises("CancelledError", task.await, task))
+    end
+    tasks = cancelled_together(2)
+    assert.is_nil(raises("CancelledError", tasks[1].await, tasks[1]).request)
+  end)
+
+  it("have a traceback for each place where it is raised again", function()
+    local _, outcomes = cancelled_together(2)
+    local function first() error(outcomes[1], 0) end
+    local function second() error(outcomes[2], 0) end
+    local one, two = start(function() first() end), start(function() second() end)
+    settle()
+    assert.matches("first", one:exception().traceback)
+    assert.matches("second", two:exception().traceback)
+    assert.is_nil(outcomes[1].traceback)
   end)
 end)
 

@@ -57,6 +57,30 @@ describe("gather", function()
   end)
 end)
 
+describe("a task that waits for itself, among others", function()
+  it("is cancelled all the same, and says so to the others", function()
+    local ended = child [[
+      local kids = {}
+      local waits = lilac.create_task(function() lilac.gather(kids) end)
+      kids[1] = waits
+      for i = 2, 4 do kids[i] = lilac.create_task(lilac.sleep, 60) end
+      lilac.sleep(0)
+      waits:cancel "enough"
+      lilac.wait {kids[2], kids[3], kids[4]}
+      for i = 2, 4 do print(kids[i]:cancelled()) end
+      os.exit(0)]]
+    assert.equal("true\ntrue\ntrue\n", ended.stdout)
+    assert.equal(0, ended.status)
+    assert.matches("'Task%-2' was cancelled and waits for what nobody is left to do", ended.stderr)
+  end)
+
+  it("is a deadlock when nothing else is left", function()
+    local ended = child "lilac.gather(lilac.current_task(), lilac.current_task())"
+    assert.matches("^lilac: DeadlockError: .*gather %(2 of 2 pending%)", ended.stderr)
+    assert.equal(3, ended.status)
+  end)
+end)
+
 describe("the metamethod behind the methods of a task", function()
   it("takes being called by hand", function()
     local task = lilac.create_task(function() end)

@@ -623,6 +623,28 @@ describe("move_on_after", function()
   end)
 end)
 
+describe("an error in the place of a cancellation that was caught and is gone", function()
+  -- Raises an error at the address of the scope's cancellation, if one comes there.
+  local function raise_in_its_place()
+    local address = ("%p"):format(select(2, lilac.pcall(lilac.sleep, 60)))
+    lilac.sleep(0)
+    collectgarbage()
+    local queue, errs = lilac.Queue(), {}
+    for i = 1, 200 do
+      errs[i] = select(2, pcall(queue.get_nowait, queue))
+      if ("%p"):format(errs[i]) == address then error(errs[i], 0) end
+    end
+    error(errs[1], 0)
+  end
+
+  it("is not taken for it", function()
+    for _ = 1, 10 do
+      raises("QueueEmpty", lilac.move_on_after, 0.0001, raise_in_its_place)
+      raises("QueueEmpty", lilac.timeout, 0.0001, raise_in_its_place)
+    end
+  end)
+end)
+
 describe("timeout with interrupt", function()
   local function interrupted(fn)
     local began = lilac.time()

@@ -6,9 +6,9 @@
 
 #define ERROR_MAGIC 0x4c664572u
 
-/* In the registry, where an address would take twice as long to find: the metatable, and the fields
- * of errors without a uservalue, by the error. */
-enum { METATABLE_KEY = ERROR_MAGIC, FIELDS_KEY };
+/* In the registry, where an address would take twice as long to find: the metatable; the fields of
+ * errors without a uservalue, by who holds them; and the function that tells who that is. */
+enum { METATABLE_KEY = ERROR_MAGIC, FIELDS_KEY, HOLDER_KEY };
 
 enum { CANCELLED = 1, TIMEOUT = 2 }; /* places in `classes` */
 
@@ -156,13 +156,31 @@ bool error_is(lua_State *L, int index, const char *class_name) {
     return error && class_is(error->class_index, class_name);
 }
 
+void error_set_holder(lua_State *L, lua_CFunction holder) {
+    lua_pushcfunction(L, holder);
+    lua_rawseti(L, LUA_REGISTRYINDEX, HOLDER_KEY);
+}
+
+/* Pushes who has the fields of the error at `index`, which has no uservalue. */
+static void push_holder(lua_State *L, int index, bool is_set) {
+    const struct error *error = lua_touserdata(L, index);
+    if (!error->is_shared) {
+        lua_pushvalue(L, index);
+        return;
+    }
+    lua_rawgeti(L, LUA_REGISTRYINDEX, HOLDER_KEY);
+    lua_pushvalue(L, index);
+    lua_pushboolean(L, is_set);
+    lua_call(L, 2, 1);
+}
+
 /* Gives the error at `index` a table of fields, and pushes that. */
 static void make_fields(lua_State *L, int index) {
     lua_createtable(L, 0, 2);
     lua_pushvalue(L, -1);
     if (lua_setiuservalue(L, index, 1)) return;
     lua_rawgeti(L, LUA_REGISTRYINDEX, FIELDS_KEY);
-    lua_pushvalue(L, index);
+    push_holder(L, index, true);
     lua_pushvalue(L, -3);
     lua_rawset(L, -3);
     lua_pop(L, 1);
@@ -172,12 +190,21 @@ bool error_push_fields(lua_State *L, int index) {
     index = lua_absindex(L, index);
     if (lua_getiuservalue(L, index, 1) == LUA_TNONE) {
         lua_rawgeti(L, LUA_REGISTRYINDEX, FIELDS_KEY);
-        lua_pushvalue(L, index);
+        push_holder(L, index, false);
         lua_rawget(L, -2);
         lua_replace(L, -3);
         lua_pop(L, 1);
     }
     return !lua_isnil(L, -1);
+}
+
+void error_take_fields(lua_State *L, int index) {
+    index = lua_absindex(L, index);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, FIELDS_KEY);
+    lua_pushvalue(L, index);
+    lua_rawget(L, -2);
+    lua_setiuservalue(L, -3, 1);
+    lua_pop(L, 1);
 }
 
 void error_set_field(lua_State *L, int index, const char *name) {

@@ -12,14 +12,13 @@
 /* Where a cancellation comes from. */
 struct cancel_origin {
     const char *by; /* static: "task:cancel()", or with a %g for `seconds`: "timeout(%g)" */
-    float seconds;  /* as exact as it is printed */
+    float seconds;  /* as exact as they are printed */
     struct place place;
 };
 
 /* What else a CancelledError may end: in place of the number of a task. */
 #define CANCELLED_FUTURE   0u
 #define CANCELLED_CALLBACK UINT32_MAX
-#define CANCELLED_TOGETHER (UINT32_MAX - 1) /* all tasks of one request */
 
 /* An error object. Its uservalue is the table of its fields, made when the first one is set. What
  * can be told from the struct alone costs no table: cancellations and timeouts are many. Those of
@@ -27,8 +26,10 @@ struct cancel_origin {
 struct error {
     uint32_t magic;
     uint8_t class_index;
-    bool by_scope;    /* CancelledError: a scope asked, which knows this error by its address */
-    uint32_t task_id; /* CancelledError: of the task that it ends */
+    bool by_scope;    /* CancelledError: a scope asked for it */
+    bool is_shared;   /* CancelledError: it ends several tasks, which know it by its number */
+    uint32_t task_id; /* CancelledError: of the one task that it ends */
+    uint32_t number;  /* of one by a scope or a shared one: no other one has it */
     struct cancel_origin origin; /* of that or of a scope's TimeoutError; by NULL: none */
 };
 
@@ -58,6 +59,13 @@ bool error_is(lua_State *L, int index, const char *class_name);
 
 /* Pushes the table of the fields of the error at `index`, or nil. */
 bool error_push_fields(lua_State *L, int index);
+
+/* Whose are the fields of a shared error? holder(error, is_set) returns the object: the error, or
+ * the one of its tasks that runs; one of them is to be set when `is_set`. */
+void error_set_holder(lua_State *L, lua_CFunction holder);
+
+/* Gives the error on top of the stack the fields that the object at `index` holds. */
+void error_take_fields(lua_State *L, int index);
 
 /* Pops a value and makes it the field `name` of the error at `index`. */
 void error_set_field(lua_State *L, int index, const char *name);

@@ -89,7 +89,10 @@ void future_mark_taken(lua_State *L, struct future *future) {
 
 /* Makes the cancellation of the future at `index` by that origin its error, and pushes that. */
 static void set_cancelled(lua_State *L, int index, const struct cancel_origin *origin) {
-    error_new_cancelled(L, CANCELLED_FUTURE, true, origin);
+    struct future *future = lua_touserdata(L, index);
+    error_new_cancelled(L, CANCELLED_FUTURE, !future->noted, origin);
+    if (future->noted) error_take_fields(L, index);
+    future->noted = false;
     lua_pushvalue(L, -1);
     lua_setiuservalue(L, index, 1);
 }
@@ -105,7 +108,7 @@ void future_push_error(lua_State *L, int index) {
     const struct error *error = error_test(L, -1);
     if (type == LUA_TNIL)
         set_cancelled(L, index, &unknown);
-    else if (error && error->task_id == CANCELLED_TOGETHER)
+    else if (error && error->is_shared)
         set_cancelled(L, index, &error->origin);
     else
         return;
@@ -163,7 +166,8 @@ bool future_join_cancel(lilac_wait *wait) {
     struct task *awaited = future_is_task(future) ? future_task(future) : NULL;
     bool circle = awaited && awaited->interrupted_next && leads_to(awaited, task);
     if (!awaited || circle) delist(future, wait);
-    if (!circle) future_cancel(future, task_pending_origin(task));
+    struct cancel_origin origin = task_pending_origin(task);
+    if (!circle) future_cancel(future, &origin);
     return !awaited || circle;
 }
 

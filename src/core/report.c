@@ -182,6 +182,10 @@ int report_on_throw(lua_State *L) {
     task_push(L, task);
     lua_pushvalue(L, 4);
     set_side(L, task->runtime->tracebacks_ref, 5);
+    if (error && error->is_shared) { /* others raise it elsewhere */
+        error_new_like(L, error);
+        lua_replace(L, 1);
+    }
     if (error) {
         lua_pushvalue(L, 4);
         error_push_field(L, 1, "traceback");

@@ -99,6 +99,7 @@ struct runtime {
     struct list stages;            /* see stage.c */
     struct slots scope_slots;
     uint32_t last_id;
+    uint32_t last_error;       /* the last number of an error */
     int tasks_ref, scopes_ref; /* in the registry: tasks and coroutines, scopes, by slot */
     int names_ref, tracebacks_ref, rethrown_ref; /* by task, weak keys */
     int contexts_ref; /* context variables, by the address of a live task */

@@ -317,9 +317,10 @@ void task_drop_request(struct task *task) {
     allocator_realloc(runtime->requests, request, sizeof *request, 0);
 }
 
-/* Asks in place of the request that is pending, if any. */
+/* Asks in place of the request that is pending, if any. A task that waits for itself among others
+ * is not asked again by what its own cancellation comes to. */
 static void ask(struct task *task, const struct cancel_request *asked) {
-    if (task->future.state != FUTURE_PENDING) {
+    if (task->future.state != FUTURE_PENDING || task->interrupted_next) {
         unref(task->runtime, asked);
         return;
     }
@@ -344,32 +345,41 @@ void task_throw(struct task *task, int error_ref) {
     ask(task, &asked);
 }
 
-const struct cancel_origin *task_pending_origin(const struct task *task) {
-    if (task->request) return &task->request->origin;
+struct cancel_origin task_pending_origin(const struct task *task) {
+    if (task->request) return task->request->origin;
     struct scope *scope = scope_pending(task);
-    static const struct cancel_origin unknown = {.by = "nobody"};
-    return scope ? &scope->origin : &unknown;
+    return scope ? scope->origin : (struct cancel_origin){.by = "nobody"};
 }
 
-/* Pushes the CancelledError that the tasks of a request share. */
-static void push_shared(lua_State *L, struct cancel_request *request) {
-    if (request->shared_ref == LUA_NOREF) {
-        error_new_cancelled(L, CANCELLED_TOGETHER, true, &request->origin);
+/* Whether the task can have the error that others of its request have: not where it has shared one
+ * before, which it has to know still; and not main's, which gets a traceback. */
+static bool can_share(const struct task *task) {
+    const struct cancel_request *request = task->request;
+    bool others = request->tasks > 1 || request->shared != 0;
+    bool is_first = task->shared == 0 || task->shared == request->shared;
+    return is_plain(request) && others && is_first && task != task->runtime->main;
+}
+
+static void push_shared(lua_State *L, struct task *task) {
+    struct cancel_request *request = task->request;
+    if (request->shared == 0) {
+        struct error *error = error_new_cancelled(L, CANCELLED_FUTURE, true, &request->origin);
+        error->is_shared = true;
+        error->number = ++task->runtime->last_error;
         request->shared_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+        request->shared = error->number;
     }
     lua_rawgeti(L, LUA_REGISTRYINDEX, request->shared_ref);
+    task->shared = request->shared;
 }
 
-/* Pushes the error of the task's own request; one that is not shared, if it is to be `alone`. That
- * of main gets a traceback, so it never is. */
+/* Pushes the error of the task's own request; one that is not shared, if it is to be `alone`. */
 static void push_requested(lua_State *L, struct task *task, bool alone) {
     struct cancel_request *request = task->request;
-    bool others = request->tasks > 1 || request->shared_ref != LUA_NOREF;
     if (request->error_ref != LUA_NOREF) {
         lua_rawgeti(L, LUA_REGISTRYINDEX, request->error_ref);
-    } else if (is_plain(request) && others && !alone && task != task->runtime->main) {
-        push_shared(L, request);
-        task->shares = true;
+    } else if (!alone && can_share(task)) {
+        push_shared(L, task);
     } else {
         bool has_message = request->message_ref != LUA_NOREF;
         error_new_cancelled(L, task->id, !has_message, &request->origin);
@@ -393,7 +403,7 @@ static bool take_cancellation(lua_State *L, struct task *task, bool alone) {
     task->pending--;
     struct error *error = error_new_cancelled(L, task->id, false, &scope->origin);
     error->by_scope = true;
-    scope->error = error;
+    scope->error = error->number = ++task->runtime->last_error;
     return true;
 }
 
@@ -419,7 +429,7 @@ bool task_was_deferred(struct task *task) {
 
 bool task_owns(const struct task *task, const struct error *error) {
     if (!error) return false;
-    return error->task_id == CANCELLED_TOGETHER ? task->shares : error->task_id == task->id;
+    return error->is_shared ? error->number == task->shared : error->task_id == task->id;
 }
 
 bool task_is_own_cancellation(lua_State *L, int index) {
@@ -459,10 +469,10 @@ void task_refuse_cycle(lua_State *L, struct task *holder) {
  * still entered, as `local t = timeout(1)` without <close> leaves it: nobody has cancelled the task
  * then. The error is made to say what is missing. */
 static bool blame_open_scope(lua_State *L, struct task *task, const struct error *error) {
-    const struct scope *scope = task->scope;
-    while (scope && scope->error != error)
+    const struct scope *scope = error->by_scope ? task->scope : NULL;
+    while (scope && scope->error != error->number)
         scope = scope->outer;
-    if (!scope || !error->by_scope || !lua_checkstack(L, 6)) return false;
+    if (!scope || !lua_checkstack(L, 6)) return false;
     lua_pushliteral(L, "its scope was not closed; write: local _ <close> = ...");
     error_set_field(L, -2, "message");
     return true;

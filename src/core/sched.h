@@ -37,6 +37,7 @@ struct future {
     bool taken : 1;    /* somebody has seen the outcome: no report when it is an error */
     bool adopted : 1;  /* a gather answers for it: its late error is reported under --debug only */
     bool reported : 1; /* as failed and not taken */
+    bool noted : 1;    /* a task that has fields for the error that it shares */
     lilac_wait *waiters; /* circular, in order of arrival: tasks, and watches (no task) */
 };
 
@@ -56,7 +57,8 @@ struct cancel_request {
     uint32_t tasks;  /* that have it */
     int message_ref; /* in the registry, or LUA_NOREF */
     int error_ref;   /* an error to raise in place of a CancelledError, or LUA_NOREF */
-    int shared_ref;  /* the CancelledError that several share, once the first has it */
+    int shared_ref;  /* the CancelledError that several share, once the first has it; … */
+    uint32_t shared; /* … its number */
     bool own;        /* the task asked for it itself */
 };
 
@@ -69,7 +71,7 @@ static inline struct cancel_request cancel_request_by(const char *by) {
 }
 
 /* What the flags of a task leave of their word is for its creator. */
-#define CREATOR_BITS 22
+#define CREATOR_BITS 23
 #define CREATOR_IDS  (1u << CREATOR_BITS)
 
 struct task {
@@ -96,6 +98,7 @@ struct task {
 
     uint32_t slot; /* while it lives, else 0; on a stage: its place there */
     uint32_t id;
+    uint32_t shared;      /* the number of the CancelledError that it shares; 0: none */
     struct place created; /* by the line that called create_task */
     bool started : 1;
     bool raise : 1;       /* its wait was undone: resume into the pending cancellation */
@@ -105,7 +108,6 @@ struct task {
     bool has_name : 1;
     bool leaving : 1;  /* called os.exit, and is unwound already */
     bool stopped : 1;  /* computed in the way of a main that is to stop, and was told */
-    bool shares : 1;   /* was given a CancelledError that it shares */
     bool rethrown : 1; /* raised the error of an awaited future: that traceback goes on here */
     uint32_t creator : CREATOR_BITS; /* the last bits of its id; 0: a callback, or unknown */
 };
@@ -226,7 +228,7 @@ bool task_take_cancellation(lua_State *L, struct task *task);
 int task_raise_cancellation(lua_State *L, struct task *task, int cause);
 
 /* The origin of the cancellation that task_take_cancellation would raise. */
-const struct cancel_origin *task_pending_origin(const struct task *task);
+struct cancel_origin task_pending_origin(const struct task *task);
 
 /* The running task is about to raise the error of the ended future at `index`: should that end it,
  * the traceback goes on through it. */

@@ -58,7 +58,7 @@ void scope_cancel(struct scope *scope) {
 
 void scope_rearm(struct task *task, const struct error *error) {
     for (struct scope *scope = task->scope; scope; scope = scope->outer) {
-        if (scope->error != error || !scope->delivered) continue;
+        if (scope->error != error->number || !scope->delivered) continue;
         scope->delivered = false;
         task->pending++;
     }
@@ -69,7 +69,8 @@ bool scope_arm(struct scope *scope, uint64_t when_ns) {
 }
 
 bool scope_owns(lua_State *L, const struct scope *scope, int index) {
-    return scope->error && error_test(L, index) == scope->error;
+    const struct error *error = error_test(L, index);
+    return error && error->by_scope && error->number == scope->error;
 }
 
 struct scope *scope_pending(const struct task *task) {

@@ -1,6 +1,6 @@
 /*
  * Scopes: regions of a task that can be cancelled on their own (a timeout, a task group's body). A
- * cancellation by a scope is known by identity: scope->error. The scope that asked absorbs it and
+ * cancellation by a scope is known by the number of its error. The scope that asked absorbs it and
  * nobody else does, so counting is not needed and a timeout(0) never eats somebody else's cancel.
  */
 #ifndef LILAC_SCOPE_H
@@ -13,11 +13,11 @@ struct scope {
     struct task *task; /* NULL: not entered, or left */
     struct scope *outer, *inner;
     struct deadline deadline;
-    uint32_t slot;             /* of its object, among the anchors */
-    bool requested : 1;        /* it was cancelled */
-    bool delivered : 1;        /* and its error was raised */
-    bool interrupt : 1;        /* also stops code that computes without awaiting */
-    const struct error *error; /* that one, known by its address; never followed */
+    uint32_t slot;      /* of its object, among the anchors */
+    uint32_t error;     /* the number of the error that it has raised */
+    bool requested : 1; /* it was cancelled */
+    bool delivered : 1; /* and that error was raised */
+    bool interrupt : 1; /* also stops code that computes without awaiting */
     struct cancel_origin origin;
 
     /* Called when its task has ended in it, before it is left: its object may go from then on.

@@ -64,7 +64,8 @@ static void on_child_ended(struct watch *watch, struct future *child) {
 }
 
 static bool gather_cancel(lilac_wait *wait) {
-    cancel_all(container_of(wait, struct gather, wait), task_pending_origin(wait->task));
+    struct cancel_origin origin = task_pending_origin(wait->task);
+    cancel_all(container_of(wait, struct gather, wait), &origin);
     return false;
 }
 
@@ -79,10 +80,10 @@ static void let_go(struct gather *gather) {
 }
 
 /* Pushes what gather returns for the ended child on top of the stack: its first result, nil, or its
- * error, which tasks that were cancelled together share. */
+ * error, which tasks that were cancelled together share, if none has put something into it. */
 static void push_outcome(lua_State *L, const struct future *child) {
     int type = lua_getiuservalue(L, -1, 1);
-    if (type == LUA_TNIL && child->state == FUTURE_CANCELLED) {
+    if (child->state == FUTURE_CANCELLED && (type == LUA_TNIL || child->noted)) {
         lua_pop(L, 1);
         future_push_error(L, -1);
     } else if (child->results > 1) {

@@ -175,7 +175,8 @@ static void on_abandon(struct scope *scope) {
 
 /* Cancelled from outside while it waits for the children: they are cancelled, and waited for. */
 static bool join_cancel(lilac_wait *wait) {
-    cancel_members(container_of(wait, struct group, wait), task_pending_origin(wait->task));
+    struct cancel_origin origin = task_pending_origin(wait->task);
+    cancel_members(container_of(wait, struct group, wait), &origin);
     return false;
 }
 
@@ -242,7 +243,8 @@ static int join(lua_State *L, struct group *group, const lilac_op *op) {
     group->closing = true;
     if (task->pending > 0 && !group->interrupted) {
         group->interrupted = true;
-        cancel_members(group, task_pending_origin(task));
+        struct cancel_origin origin = task_pending_origin(task);
+        cancel_members(group, &origin);
     }
     if (list_empty(&group->members)) return op->done(L, &group->wait);
     return task_park(L, &group->wait, op);

@@ -421,6 +421,18 @@ static void open_future(lua_State *L) {
     lua_pop(L, 1);
 }
 
+/* Who has the fields of the error at 1, which tasks share: the one that runs, if it is of them, and
+ * if not, the error. At 2: whether one is to be set. */
+static int fields_holder(lua_State *L) {
+    struct task *task = task_running(L);
+    bool is_set = lua_toboolean(L, 2);
+    lua_settop(L, 1);
+    if (!task || !task_owns(task, error_test(L, 1))) return 1;
+    if (is_set) task->future.noted = true;
+    task_push(L, task);
+    return 1;
+}
+
 static void open_task(lua_State *L) {
     static const luaL_Reg methods[] = {{"uncancel", m_uncancel},
                                        {"cancelling", m_cancelling},
@@ -442,6 +454,7 @@ static void open_task(lua_State *L) {
     lua_pushcclosure(L, task_index, 1);
     lua_setfield(L, -2, "__index");
     runtime_of(L)->task_meta_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    error_set_holder(L, fields_holder);
 }
 
 int luaopen_lilac_task(lua_State *L) {

@@ -269,7 +269,7 @@ static struct far_job *job_of(const lilac_wait *wait) {
 
 static bool wait_cancel(lilac_wait *wait) {
     struct far_job *job = job_of(wait);
-    struct cancel_origin origin = *task_pending_origin(wait->task);
+    struct cancel_origin origin = task_pending_origin(wait->task);
     origin.place.line = 0; /* its chunk has another number there */
     if (withdraw(job)) return true;
     stop(job, &origin);
@@ -455,7 +455,8 @@ static void cancel_jobs(struct pool *pool, const struct cancel_origin *origin) {
 
 /* The wait goes on: no job is left to itself. */
 static bool close_cancel(lilac_wait *wait) {
-    cancel_jobs(pool_of(wait), task_pending_origin(wait->task));
+    struct cancel_origin origin = task_pending_origin(wait->task);
+    cancel_jobs(pool_of(wait), &origin);
     return false;
 }
 
@@ -470,7 +471,8 @@ static int close_done(lua_State *L, lilac_wait *wait) {
     struct task *task = task_able_to_wait(L);
     (void)wait;
     if (!is_over(pool)) {
-        if (task->pending > 0) cancel_jobs(pool, task_pending_origin(task));
+        struct cancel_origin origin = task_pending_origin(task);
+        if (task->pending > 0) cancel_jobs(pool, &origin);
         waitq_append(&pool->shutters, &task->own);
         return task_park(L, &task->own, &op);
     }
