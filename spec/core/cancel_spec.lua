@@ -2,6 +2,7 @@ local lilac = require "lilac"
 local on_close = require "spec.support.on_close"
 local outcome = require "spec.support.outcome"
 local raises = require "spec.support.raises"
+local run = require "spec.support.child"
 local settle = require "spec.support.settle"
 local errors, start = lilac.errors, settle.start
 
@@ -627,6 +628,61 @@ describe("Tasks that the same line cancels", function()
     assert.matches("first", one:exception().traceback)
     assert.matches("second", two:exception().traceback)
     assert.is_nil(outcomes[1].traceback)
+  end)
+end)
+
+describe("A cancellation, while its error is made,", function()
+  local function ends(script, expected)
+    local ended = run([[
+      local lilac = require "lilac"
+      local finalise = require "spec.support.finalise"
+      local function sleeper() lilac.sleep(60) end
+      local a, b = lilac.create_task(sleeper), lilac.create_task(sleeper)
+      lilac.sleep(0)
+    ]] .. script .. [[
+      lilac.sleep(0) -- makes nothing: what is made next is the error
+      lilac.wait { a, b }
+      collectgarbage "incremental"
+      for _, task in ipairs { a, b } do
+        print(task:cancelled(), (select(2, pcall(task.await, task)).message:gsub("%S+:%d+", "")))
+      end
+    ]], { limit = 20 })
+    assert.equal("", ended.stderr)
+    assert.equal(expected, ended.stdout)
+  end
+
+  it("may be asked for anew by a finaliser", function()
+    ends([[
+      for _, task in ipairs { a, b } do task:cancel() end
+      finalise(function()
+        a:cancel "anew"
+        b:cancel "anew"
+      end)]], "true\tcancelled by task:cancel() at : anew\n" ..
+      "true\tcancelled by task:cancel() at : anew\n")
+    ends([[
+      a:cancel "first"
+      finalise(function() a:cancel() b:cancel() end)]],
+      "true\tcancelled by task:cancel() at \ntrue\tcancelled by task:cancel() at \n")
+  end)
+
+  it("may be called off by a finaliser", function()
+    ends([[
+      a:cancel()
+      finalise(function() a:uncancel() b:cancel() end)]],
+      "true\tcancelled by nobody\ntrue\tcancelled by task:cancel() at \n")
+  end)
+
+  it("comes too late for a future that a finaliser has ended", function()
+    local ended = run([[
+      local lilac = require "lilac"
+      local finalise = require "spec.support.finalise"
+      local future = lilac.Future()
+      finalise(function() future:set_result "done" end)
+      local asked = future:cancel("enough")
+      print(asked, future:result())
+    ]], { limit = 20 })
+    assert.equal("", ended.stderr)
+    assert.equal("false\tdone\n", ended.stdout)
   end)
 end)
 

@@ -129,33 +129,36 @@ static bool can_share(const struct task *task) {
     return is_plain(request) && others && is_first && task != task->runtime->main;
 }
 
-static void push_shared(lua_State *L, struct task *task) {
+/* Pushes an error for the request of the task: one that is not shared, if it is to be `alone`. A
+ * finaliser that runs when an object is made may ask anew, or call off what was asked. */
+static void push_cancelled(lua_State *L, struct task *task, bool alone) {
+    static const struct cancel_origin nobody = {.by = "nobody"};
+    bool has_message = task->request->message_ref != LUA_NOREF;
+    struct error *error = error_new_cancelled(L, task->id, !has_message, &nobody);
     struct cancel_request *request = task->request;
-    if (request->shared == 0) {
-        struct error *error = error_new_cancelled(L, CANCELLED_FUTURE, true, &request->origin);
-        error->is_shared = true;
-        error->number = ++task->runtime->last_error;
+    if (!request) return;
+    error->origin = request->origin;
+    if (!alone && can_share(task)) {
+        lua_pushvalue(L, -1);
         request->shared_ref = luaL_ref(L, LUA_REGISTRYINDEX);
-        request->shared = error->number;
+        error->is_shared = true;
+        task->shared = request->shared = error->number = ++task->runtime->last_error;
+    } else if (request->message_ref != LUA_NOREF) {
+        lua_rawgeti(L, LUA_REGISTRYINDEX, request->message_ref);
+        error_set_field(L, -2, "message");
     }
-    lua_rawgeti(L, LUA_REGISTRYINDEX, request->shared_ref);
-    task->shared = request->shared;
 }
 
-/* Pushes the error of the task's own request; one that is not shared, if it is to be `alone`. */
+/* Pushes the error of the task's own request. */
 static void push_requested(lua_State *L, struct task *task, bool alone) {
     struct cancel_request *request = task->request;
     if (request->error_ref != LUA_NOREF) {
         lua_rawgeti(L, LUA_REGISTRYINDEX, request->error_ref);
-    } else if (!alone && can_share(task)) {
-        push_shared(L, task);
+    } else if (!alone && request->shared != 0 && can_share(task)) {
+        lua_rawgeti(L, LUA_REGISTRYINDEX, request->shared_ref);
+        task->shared = request->shared;
     } else {
-        bool has_message = request->message_ref != LUA_NOREF;
-        error_new_cancelled(L, task->id, !has_message, &request->origin);
-        if (has_message) {
-            lua_rawgeti(L, LUA_REGISTRYINDEX, request->message_ref);
-            error_set_field(L, -2, "message");
-        }
+        push_cancelled(L, task, alone);
     }
 }
 

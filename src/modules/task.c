@@ -151,26 +151,31 @@ static int m_exception(lua_State *L) {
     return 1;
 }
 
+/* Ends the plain future at 1 as cancelled, with the message at 2 or none. A finaliser that runs
+ * when an object is made may have ended it. */
+static bool cancel_plain(lua_State *L, struct future *future, bool has_message) {
+    struct cancel_origin origin = cancel_origin_here(L, "future:cancel()", 0);
+    error_new_cancelled(L, CANCELLED_FUTURE, !has_message, &origin);
+    if (has_message) {
+        lua_pushvalue(L, 2);
+        error_set_field(L, -2, "message");
+    }
+    if (future->state != FUTURE_PENDING) return false;
+    future_end(L, 1, future, FUTURE_CANCELLED, 1);
+    return true;
+}
+
 static int m_cancel(lua_State *L) {
     struct future *future = check_future(L);
     bool pending = future->state == FUTURE_PENDING, has_message = !lua_isnoneornil(L, 2);
     if (has_message) lua_settop(L, 2);
-    if (pending) {
-        bool is_task = future_is_task(future);
-        const char *by = is_task ? "task:cancel()" : "future:cancel()";
-        struct cancel_origin origin = cancel_origin_here(L, by, 0);
-        if (is_task) {
-            struct task *task = future_task(future);
-            if (task->cancelling < UINT16_MAX) task->cancelling++;
-            task_cancel(task, &origin, has_message ? luaL_ref(L, LUA_REGISTRYINDEX) : LUA_NOREF);
-        } else {
-            error_new_cancelled(L, CANCELLED_FUTURE, !has_message, &origin);
-            if (has_message) {
-                lua_pushvalue(L, 2);
-                error_set_field(L, -2, "message");
-            }
-            future_end(L, 1, future, FUTURE_CANCELLED, 1);
-        }
+    if (pending && future_is_task(future)) {
+        struct task *task = future_task(future);
+        struct cancel_origin origin = cancel_origin_here(L, "task:cancel()", 0);
+        if (task->cancelling < UINT16_MAX) task->cancelling++;
+        task_cancel(task, &origin, has_message ? luaL_ref(L, LUA_REGISTRYINDEX) : LUA_NOREF);
+    } else if (pending) {
+        pending = cancel_plain(L, future, has_message);
     }
     lua_pushboolean(L, pending);
     return 1;
