@@ -64,7 +64,7 @@ describe("a task that waits for itself, among others", function()
       local waits = lilac.create_task(function() lilac.gather(kids) end)
       kids[1] = waits
       for i = 2, 4 do kids[i] = lilac.create_task(lilac.sleep, 60) end
-      lilac.sleep(0)
+      lilac.sleep(0.05)
       waits:cancel "enough"
       lilac.wait {kids[2], kids[3], kids[4]}
       for i = 2, 4 do print(kids[i]:cancelled()) end

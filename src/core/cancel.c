@@ -89,7 +89,8 @@ void task_drop_request(struct task *task) {
 /* Asks in place of the request that is pending, if any. A task that waits for itself among others
  * is not asked again by what its own cancellation comes to. */
 static void ask(struct task *task, const struct cancel_request *asked) {
-    if (task->future.state != FUTURE_PENDING || task->interrupted_next) {
+    bool again = task->interrupted_next && task->request;
+    if (task->future.state != FUTURE_PENDING || again) {
         unref(task->runtime, asked);
         return;
     }
@@ -125,8 +126,12 @@ struct cancel_origin task_pending_origin(const struct task *task) {
 static bool can_share(const struct task *task) {
     const struct cancel_request *request = task->request;
     bool others = request->tasks > 1 || request->shared != 0;
-    bool is_first = task->shared == 0 || task->shared == request->shared;
-    return is_plain(request) && others && is_first && task != task->runtime->main;
+    return is_plain(request) && others && task->shared == 0 && task != task->runtime->main;
+}
+
+/* A number that no other error has had, but for the last four billion of them; never 0. */
+static uint32_t next_number(struct runtime *runtime) {
+    return runtime->last_error = runtime->last_error % UINT32_MAX + 1;
 }
 
 /* Pushes an error for the request of the task: one that is not shared, if it is to be `alone`. A
@@ -142,7 +147,7 @@ static void push_cancelled(lua_State *L, struct task *task, bool alone) {
         lua_pushvalue(L, -1);
         request->shared_ref = luaL_ref(L, LUA_REGISTRYINDEX);
         error->is_shared = true;
-        task->shared = request->shared = error->number = ++task->runtime->last_error;
+        task->shared = request->shared = error->number = next_number(task->runtime);
     } else if (request->message_ref != LUA_NOREF) {
         lua_rawgeti(L, LUA_REGISTRYINDEX, request->message_ref);
         error_set_field(L, -2, "message");
@@ -175,7 +180,7 @@ static bool take_cancellation(lua_State *L, struct task *task, bool alone) {
     task->pending--;
     struct error *error = error_new_cancelled(L, task->id, false, &scope->origin);
     error->by_scope = true;
-    scope->error = error->number = ++task->runtime->last_error;
+    scope->error = error->number = next_number(task->runtime);
     return true;
 }
 
@@ -202,6 +207,19 @@ bool task_was_deferred(struct task *task) {
 bool task_owns(const struct task *task, const struct error *error) {
     if (!error) return false;
     return error->is_shared ? error->number == task->shared : error->task_id == task->id;
+}
+
+void task_unshare(lua_State *L, struct task *task) {
+    const struct error *shared = error_test(L, -1);
+    error_new_cancelled(L, task->id, !task->future.noted, &shared->origin);
+    if (task->future.noted) {
+        task_push(L, task);
+        lua_insert(L, -2);
+        error_take_fields(L, -2);
+        lua_remove(L, -2);
+        task->future.noted = false;
+    }
+    lua_remove(L, -2);
 }
 
 bool task_is_own_cancellation(lua_State *L, int index) {

@@ -237,6 +237,9 @@ void task_note_rethrow(lua_State *L, int index);
 /* Whether the error (NULL: none) is a cancellation of that task. */
 bool task_owns(const struct task *task, const struct error *error);
 
+/* Puts an error of its own in the place of the one that the task shares, on top of the stack. */
+void task_unshare(lua_State *L, struct task *task);
+
 /* Whether the value at `index` is the cancellation of the running task itself, which passes every
  * pcall. */
 bool task_is_own_cancellation(lua_State *L, int index);

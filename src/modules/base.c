@@ -76,14 +76,26 @@ static int base_xpcall(lua_State *L) {
     return xprotected_done(L, status, context);
 }
 
-/* lilac.pcall: catches everything. An os.exit is put off by that, to the next await. */
+static int take_own(lua_State *L) {
+    task_unshare(L, task_running(L));
+    return 1;
+}
+
+/* lilac.pcall: catches everything. An os.exit is put off by that, to the next await. What is caught
+ * may go anywhere, so a cancellation that others have too becomes one of its own. */
 static int plain_done(lua_State *L, int status, lua_KContext context) {
     (void)context;
     if (status == LUA_OK || status == LUA_YIELD) return lua_gettop(L);
     struct task *task = task_running(L);
-    if (task && task->leaving && task_is_own_cancellation(L, -1)) {
+    bool is_own = task_is_own_cancellation(L, -1);
+    if (is_own && task->leaving) {
         task->leaving = false;
         task_rearm(L, task, -1);
+    }
+    if (is_own && error_test(L, -1)->is_shared) {
+        lua_pushcfunction(L, take_own);
+        lua_insert(L, -2);
+        lua_pcall(L, 1, 1, 0);
     }
     lua_pushboolean(L, 0);
     lua_insert(L, -2);

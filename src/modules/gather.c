@@ -81,9 +81,10 @@ static void let_go(struct gather *gather) {
 
 /* Pushes what gather returns for the ended child on top of the stack: its first result, nil, or its
  * error, which tasks that were cancelled together share, if none has put something into it. */
-static void push_outcome(lua_State *L, const struct future *child) {
+static void push_outcome(lua_State *L, const struct future *child, bool may_share) {
     int type = lua_getiuservalue(L, -1, 1);
-    if (child->state == FUTURE_CANCELLED && (type == LUA_TNIL || child->noted)) {
+    bool is_fine = type != LUA_TNIL && may_share && !child->noted;
+    if (child->state == FUTURE_CANCELLED && !is_fine) {
         lua_pop(L, 1);
         future_push_error(L, -1);
     } else if (child->results > 1) {
@@ -92,14 +93,17 @@ static void push_outcome(lua_State *L, const struct future *child) {
     }
 }
 
-/* As a table: that of the children, each of which gives its place to its outcome. */
+/* As a table: that of the children, each of which gives its place to its outcome. A task that
+ * shares an error itself is to get no other one that it would take for its own. */
 static int gather_results(lua_State *L, struct gather *gather) {
     int count = gather->count;
+    struct task *task = task_running(L);
+    bool may_share = !task || task->shared == 0;
     if (!gather->as_table) luaL_checkstack(L, count + 2, "too many results");
     for (int i = 1; i <= count; i++) {
         if (i + AHEAD < count) prefetch(gather->watches[i + AHEAD].future, 1);
         lua_rawgeti(L, CHILDREN, i);
-        push_outcome(L, gather->watches[i - 1].future);
+        push_outcome(L, gather->watches[i - 1].future, may_share);
         if (gather->as_table) {
             lua_rawseti(L, CHILDREN, i);
             lua_pop(L, 1);

@@ -427,14 +427,20 @@ static void open_future(lua_State *L) {
 }
 
 /* Who has the fields of the error at 1, which tasks share: the one that runs, if it is of them, and
- * if not, the error. At 2: whether one is to be set. */
+ * if not, the error, which has none. At 2: whether one is to be set. */
 static int fields_holder(lua_State *L) {
     struct task *task = task_running(L);
     bool is_set = lua_toboolean(L, 2);
     lua_settop(L, 1);
-    if (!task || !task_owns(task, error_test(L, 1))) return 1;
-    if (is_set) task->future.noted = true;
-    task_push(L, task);
+    if (task && task_owns(task, error_test(L, 1))) {
+        if (is_set) task->future.noted = true;
+        task_push(L, task);
+    } else if (is_set) {
+        return lilac_throw(
+            L, "InvalidStateError",
+            "set a field of a CancelledError: it is that of several tasks, which were "
+            "cancelled together; await one of them for an error of its own");
+    }
     return 1;
 }
 
