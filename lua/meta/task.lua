@@ -68,9 +68,9 @@ function Future:exception() end
 ---await; but one that has cancelled itself ends as cancelled then, as in asyncio.
 ---
 ---Tasks that the same line cancels, without a message, share one `CancelledError`, in their
----clean-up and in the results of `gather`. Who awaits one of them, or catches it with `lilac.pcall`,
----gets one of its own. A field that one of them sets in its clean-up is its own; to others the
----shared error gives none, and they cannot set any.
+---clean-up and in the results of `gather`. Who awaits one of them, or catches it with
+---`lilac.pcall`, gets one of its own. A field that one of them sets in its clean-up is its own; to
+---others the shared error gives none, and they cannot set any.
 ---@param message? any shown in the error, after who asked and where
 ---@return boolean asked false when it has ended already
 function Future:cancel(message) end

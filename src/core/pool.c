@@ -87,7 +87,6 @@ void pool_give(lua_State *L, struct task *task) {
         lua_rawseti(L, -2, coroutine_place(task->slot));
         slots_give(&runtime->slots, task->slot);
     }
-    lua_pop(L, 1);
     task->slot = 0;
     task->L = NULL;
 }

@@ -20,7 +20,8 @@ void pool_take(lua_State *L, struct task *task);
 /* Pushes the object of a task that has a coroutine. */
 void pool_push(lua_State *L, const struct task *task);
 
-/* Takes the coroutine of a task that has ended. It stays, clean, when there are not too many. */
+/* Takes the coroutine of a task that has ended. It stays, clean, when there are not too many. L may
+ * be the coroutine: no object is made, so nothing is collected; a value is left on its stack. */
 void pool_give(lua_State *L, struct task *task);
 
 #endif

@@ -3,7 +3,6 @@
  * of the waiting task; it is linked into the futures only while that task is parked here.
  */
 #include <limits.h>
-#include <stdint.h>
 #include <stdio.h>
 
 #include "../core/alloc.h"
@@ -233,10 +232,7 @@ static bool collect(lua_State *L, int count, bool as_table) {
         has_functions = has_functions || !child;
         if (has_functions) continue;
         watch_child(gather, i - 1);
-        /* Tasks that were created one after the other lie at equal distances. */
-        uintptr_t at = (uintptr_t)child;
-        prefetch((const void *)(at + AHEAD * (at - last)), 2 * (size_t)CACHE_LINE);
-        last = at;
+        prefetch_along(&last, child, 2 * (size_t)CACHE_LINE);
     }
     return !has_functions;
 }
