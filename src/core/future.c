@@ -60,7 +60,7 @@ static void notify(struct future *future) {
         }
         struct watch *watch = container_of(node, struct watch, node);
         watch->future = NULL;
-        watch->ended(watch, future);
+        watch->watcher->ended(watch, future);
     }
 }
 

@@ -41,12 +41,18 @@ struct future {
     lilac_wait *waiters; /* circular, in order of arrival: tasks, and watches (no task) */
 };
 
-/* Wants to know, in plain C, when a future ends. */
+struct watch;
+
+/* Is told, in plain C, that a future has ended. */
+struct watcher {
+    void (*ended)(struct watch *watch, struct future *future);
+};
+
+/* One of the futures that a watcher watches. */
 struct watch {
     lilac_wait node; /* node.task is NULL: that tells it from a parked task */
-    void (*ended)(struct watch *watch, struct future *future);
+    const struct watcher *watcher;
     struct future *future; /* while it watches, else NULL */
-    int index;             /* for those who watch several */
 };
 
 /* A cancellation by task:cancel() that was not raised yet; of one task, or of several: those that

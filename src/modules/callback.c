@@ -93,6 +93,8 @@ static void on_ended(struct watch *watch, struct future *future) {
     make_ready(container_of(watch, struct callback, watch));
 }
 
+static const struct watcher watcher = {on_ended};
+
 static int on_throw(lua_State *L) {
     lua_settop(L, 1);
     if (!lua_isnil(L, 1))
@@ -235,7 +237,7 @@ void callback_when_done(lua_State *L, int future_index, int function) {
     lua_pushvalue(L, function);
     lua_pushvalue(L, future_index);
     struct callback *callback = callback_new(L, 2);
-    callback->watch.ended = on_ended;
+    callback->watch.watcher = &watcher;
     if (future->state == FUTURE_PENDING)
         future_watch(future, &callback->watch);
     else
@@ -252,7 +254,7 @@ int callback_remove(lua_State *L, int future_index, int function) {
     for (; node; node = next) {
         next = node != last ? node->next : NULL;
         struct watch *watch = container_of(node, struct watch, node);
-        if (!node->task && watch->ended == on_ended) {
+        if (!node->task && watch->watcher == &watcher) {
             struct callback *callback = container_of(watch, struct callback, watch);
             lua_rawgetp(L, -1, callback);
             lua_getiuservalue(L, -1, CALL);

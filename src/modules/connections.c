@@ -89,6 +89,8 @@ static void on_ended(struct watch *watch, struct future *future) {
     lua_settop(L, top);
 }
 
+static const struct watcher watcher = {on_ended};
+
 /* ---- the beginning --------------------------------------------------------------------------- */
 
 /* [connections, stream, name or nil]: the name, or what the stream calls its peer, "connection from
@@ -108,7 +110,7 @@ static struct connection *reserve(lua_State *L, struct connections *all) {
     struct connection *next = slots_reserve(&all->slots) ? malloc(sizeof *next) : NULL;
     if (!next) luaL_error(L, "begin: not enough memory");
     *next = (struct connection){
-        .watch = {.ended = on_ended}, .all = all, .slot = slots_take(&all->slots)};
+        .watch = {.watcher = &watcher}, .all = all, .slot = slots_take(&all->slots)};
     return all->next = next;
 }
 

@@ -11,6 +11,7 @@
 #include "builtin.h"
 
 struct gather {
+    struct watcher watcher;
     lilac_wait wait;
     struct runtime *runtime;
     unsigned pending; /* futures that have not ended */
@@ -50,12 +51,12 @@ static void cancel_rest(struct gather *gather) {
 }
 
 static void on_child_ended(struct watch *watch, struct future *child) {
-    struct gather *gather = container_of(watch - watch->index, struct gather, watches);
+    struct gather *gather = container_of(watch->watcher, struct gather, watcher);
     watch->future = child;
     gather->pending--;
     if (child->state != FUTURE_DONE) child->taken = true;
     if (child->state != FUTURE_DONE && !gather->return_exceptions && gather->first_failed == 0) {
-        gather->first_failed = watch->index + 1;
+        gather->first_failed = (int)(watch - gather->watches) + 1;
         if (gather->cancel_on_error && !gather->cancelled) cancel_rest(gather);
     }
     bool failed_at_once = gather->first_failed != 0 && !gather->cancelled;
@@ -225,8 +226,7 @@ static bool collect(lua_State *L, int count, bool as_table) {
             refuse_item(L, as_table ? 1 : i, i);
         }
         lua_rawseti(L, children, i);
-        gather->watches[i - 1] =
-            (struct watch){.ended = on_child_ended, .future = child, .index = i - 1};
+        gather->watches[i - 1] = (struct watch){.watcher = &gather->watcher, .future = child};
         gather->count = i;
         if (!child && !has_functions) unwatch(gather);
         has_functions = has_functions || !child;
@@ -265,7 +265,8 @@ static void take_ended(lua_State *L, struct gather *gather) {
 
 static struct gather *gather_new(lua_State *L) {
     static const char *const options[] = {"return_exceptions", "cancel_on_error", NULL};
-    struct gather init = {.runtime = runtime_of(L), .as_table = lua_istable(L, 1)};
+    struct gather init = {
+        .watcher = {on_child_ended}, .runtime = runtime_of(L), .as_table = lua_istable(L, 1)};
     if (init.as_table) {
         args_options(L, 2, options);
         init.return_exceptions = args_option_boolean(L, 2, "return_exceptions", false);

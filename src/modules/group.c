@@ -119,6 +119,8 @@ static void on_child_ended(struct watch *watch, struct future *child) {
     if (list_empty(&group->members)) lilac_wake(&group->wait);
 }
 
+static const struct watcher watcher = {on_child_ended};
+
 /* tg:create_task(fn, …) → Task. One that is cancelled with the group and did not meet that yet, has
  * not failed by coming too late. */
 static int group_create_task(lua_State *L) {
@@ -138,7 +140,7 @@ static int group_create_task(lua_State *L) {
         return luaL_error(L, "create_task: not enough memory");
     }
     member->group = group;
-    member->watch = (struct watch){.ended = on_child_ended};
+    member->watch = (struct watch){.watcher = &watcher};
     list_append(&group->members, &member->link);
     future_watch(&task->future, &member->watch);
     return 1;

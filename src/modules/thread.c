@@ -211,6 +211,8 @@ static void on_unbegun(struct watch *watch, struct future *future) {
         stop(job, &origin);
 }
 
+static const struct watcher watcher = {on_unbegun};
+
 static int unsent_gc(lua_State *L) {
     struct unsent *unsent = object_check(L, 1, &unsent_type);
     parcel_free(unsent->parcel);
@@ -246,7 +248,7 @@ static struct far_job *job_send(lua_State *L, struct pool *pool, const char *op,
         job->variables = unsent ? unsent->parcel : NULL;
         job->op = op;
         job->pool = pool;
-        job->watch.ended = on_unbegun;
+        job->watch.watcher = &watcher;
         status = crew_submit(pool->crew, &job->job);
     }
     if (status == 0) {
