@@ -74,7 +74,7 @@ void pool_give(lua_State *L, struct task *task) {
     struct runtime *runtime = task->runtime;
     lua_State *co = task->L;
     lua_rawgeti(L, LUA_REGISTRYINDEX, runtime->tasks_ref);
-    if (!task->started) lua_settop(co, 0);
+    if (!task->started) lua_settop(co, 0); /* else nothing is left there */
     *(struct task **)lua_getextraspace(co) = &runtime->root;
     interrupt_unplant(runtime, co);
     lua_pushboolean(L, 0);
