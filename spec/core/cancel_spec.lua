@@ -610,6 +610,56 @@ describe("Tasks that the same line cancels", function()
     assert.is_true(caught)
   end)
 
+  it("do not get one that has come to them before", function()
+    local function cancel(task) task:cancel() end
+    local slow = start(function()
+      lilac.pcall(lilac.sleep, 60)
+      lilac.sleep(0.01)
+    end)
+    local tasks = { start(lilac.sleep, 60), start(lilac.sleep, 60) }
+    local holds = start(slow.await, slow) -- has the request until `slow` has ended
+    local caught
+    local late = start(function()
+      local others = lilac.gather(tasks, { return_exceptions = true })
+      lilac.pcall(lilac.sleep, 60)
+      lilac.current_task():uncancel()
+      caught = not pcall(error, others[1], 0)
+    end)
+    cancel(tasks[1])
+    cancel(tasks[2])
+    cancel(holds)
+    settle()
+    cancel(late)
+    assert.equal("done", outcome(late))
+    assert.is_true(caught)
+    assert.equal("cancelled", outcome(holds))
+  end)
+
+  it("do not get one that comes to them before it is raised", function()
+    local function cancel(task) task:cancel() end
+    local event, seen, caught = lilac.Event(), nil, false
+    local tasks = {}
+    for i = 1, 2 do
+      tasks[i] = start(function()
+        local _ <close> = on_close(function(err) seen = seen or err end)
+        lilac.sleep(60)
+      end)
+    end
+    local woken = start(function()
+      event:wait()
+      local got = seen
+      lilac.pcall(lilac.sleep, 60)
+      lilac.current_task():uncancel()
+      caught = not pcall(error, got, 0)
+    end)
+    cancel(tasks[1])
+    event:set()
+    cancel(tasks[2])
+    cancel(woken)
+    assert.equal("done", outcome(woken))
+    assert.is_true(caught)
+  end)
+
   it("share one that others cannot put anything into", function()
     local _, outcomes = cancelled_together(2)
     local err = raises("InvalidStateError", function() outcomes[1].note = "x" end)

@@ -64,11 +64,12 @@ static struct cancel_request *request_new(struct runtime *runtime,
     return request;
 }
 
-/* Tasks that are cancelled in a loop share one request. */
+/* Tasks that are cancelled in a loop share one request; none joins when its error is there already,
+ * as it might have come to the task before. */
 static struct cancel_request *request_take(struct runtime *runtime,
                                            const struct cancel_request *asked) {
     struct cancel_request *last = runtime->last_request;
-    bool shared = last && is_plain(asked) && is_same(last, asked);
+    bool shared = last && last->shared == 0 && is_plain(asked) && is_same(last, asked);
     struct cancel_request *request = shared ? last : request_new(runtime, asked);
     request->tasks++;
     return request;
@@ -185,17 +186,25 @@ static bool take_cancellation(lua_State *L, struct task *task, bool alone) {
 }
 
 bool task_take_cancellation(lua_State *L, struct task *task) {
-    return take_cancellation(L, task, false);
+    return take_cancellation(L, task, true);
 }
 
-int task_raise_cancellation(lua_State *L, struct task *task, int cause) {
-    if (!take_cancellation(L, task, cause != 0)) return luaL_error(L, "cancelled by nobody");
+static int raise_cancellation(lua_State *L, struct task *task, int cause, bool alone) {
+    if (!take_cancellation(L, task, alone)) return luaL_error(L, "cancelled by nobody");
     if (cause != 0 && error_test(L, -1)) {
         lua_pushvalue(L, cause);
         error_set_field(L, -2, "cause");
     }
     report_hide_from_handlers(L);
     return lua_error(L);
+}
+
+int task_raise_cancellation(lua_State *L, struct task *task, int cause) {
+    return raise_cancellation(L, task, cause, true);
+}
+
+int task_raise_undone(lua_State *L, struct task *task) {
+    return raise_cancellation(L, task, 0, false);
 }
 
 bool task_was_deferred(struct task *task) {

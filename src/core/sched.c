@@ -153,7 +153,7 @@ HOT static int parked_done(lua_State *L, int status, lua_KContext context) {
     struct task *task = slot_of(L);
     if (task->raise) {
         task->raise = false;
-        return task_raise_cancellation(L, task, 0);
+        return task_raise_undone(L, task);
     }
     return task->op->done(L, (lilac_wait *)context);
 }
@@ -178,7 +178,8 @@ static int park_cancelled(lua_State *L, struct task *task, lilac_wait *wait) {
     task_interrupt(task);
     if (task->parked_on) return lua_yieldk(L, 0, (lua_KContext)wait, parked_done);
     waitq_unlink(&task->own); /* woken, while it runs */
-    return parked_done(L, LUA_YIELD, (lua_KContext)wait);
+    task->raise = false;
+    return task_raise_cancellation(L, task, 0);
 }
 
 int lilac_park(lua_State *L, lilac_wait *wait, const lilac_op *op) {

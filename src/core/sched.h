@@ -233,6 +233,10 @@ bool task_take_cancellation(lua_State *L, struct task *task);
  * or met on the way is kept as its `cause`. */
 int task_raise_cancellation(lua_State *L, struct task *task, int cause);
 
+/* The same where the wait of the task has just been undone: as it has done nothing since it was
+ * cancelled, it may share the error with others. */
+int task_raise_undone(lua_State *L, struct task *task);
+
 /* The origin of the cancellation that task_take_cancellation would raise. */
 struct cancel_origin task_pending_origin(const struct task *task);
 
