@@ -40,8 +40,9 @@ local file = fs.open(path)
 if count > 0 then print_last(file) else file:seek "end" end
 for _, changed in watcher do
   if changed == name or not changed then -- nil: too much has happened to tell
+    local replaced = is_replaced(file) -- asked first: what came before that is still to be read
     print_new(file)
-    if is_replaced(file) then
+    if replaced then
       file:close()
       file = fs.open(path)
       print_new(file)
