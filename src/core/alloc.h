@@ -9,7 +9,6 @@
 
 #include <lua.h>
 #include <stddef.h>
-#include <stdint.h>
 
 #define CACHE_LINE 64
 
@@ -34,14 +33,6 @@ static inline void prefetch(const void *memory, size_t size) {
     __asm__ volatile("");
     for (size_t at = 0; at < size; at += CACHE_LINE)
         __builtin_prefetch((const char *)memory + at, 1);
-}
-
-/* The same for one of many objects to come, which are gone through: those that were made one after
- * the other lie at equal distances. `last` is where the last one was. */
-static inline void prefetch_along(uintptr_t *last, const void *object, size_t size) {
-    const uintptr_t at = (uintptr_t)object, ahead = 12;
-    prefetch((const void *)(at + ahead * (at - *last)), size);
-    *last = at;
 }
 
 /* The same for a coroutine that is about to run again. */

@@ -220,15 +220,10 @@ bool task_owns(const struct task *task, const struct error *error) {
 
 void task_unshare(lua_State *L, struct task *task) {
     const struct error *shared = error_test(L, -1);
-    error_new_cancelled(L, task->id, !task->future.noted, &shared->origin);
-    if (task->future.noted) {
-        task_push(L, task);
-        lua_insert(L, -2);
-        error_take_fields(L, -2);
-        lua_remove(L, -2);
-        task->future.noted = false;
-    }
-    lua_remove(L, -2);
+    task_push(L, task);
+    future_push_own(L, -1, task->id, &shared->origin);
+    lua_replace(L, -3);
+    lua_pop(L, 1);
 }
 
 bool task_is_own_cancellation(lua_State *L, int index) {

@@ -87,12 +87,18 @@ void future_mark_taken(lua_State *L, struct future *future) {
     runtime_of(L)->untaken--;
 }
 
-/* Makes the cancellation of the future at `index` by that origin its error, and pushes that. */
-static void set_cancelled(lua_State *L, int index, const struct cancel_origin *origin) {
+void future_push_own(lua_State *L, int index, uint32_t task_id,
+                     const struct cancel_origin *origin) {
     struct future *future = lua_touserdata(L, index);
-    error_new_cancelled(L, CANCELLED_FUTURE, !future->noted, origin);
+    index = lua_absindex(L, index);
+    error_new_cancelled(L, task_id, !future->noted, origin);
     if (future->noted) error_take_fields(L, index);
     future->noted = false;
+}
+
+/* Makes the cancellation of the future at `index` by that origin its error, and pushes that. */
+static void set_cancelled(lua_State *L, int index, const struct cancel_origin *origin) {
+    future_push_own(L, index, CANCELLED_FUTURE, origin);
     lua_pushvalue(L, -1);
     lua_setiuservalue(L, index, 1);
 }

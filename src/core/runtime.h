@@ -89,7 +89,6 @@ struct runtime {
     volatile sig_atomic_t turns; /* of the loop, so far: tells whether somebody holds it */
 
     struct allocator *requests; /* their memory: a cancellation is never refused for a limit */
-    uintptr_t last_cancelled;   /* where that task is, or was */
     struct cancel_request *last_request; /* without a message, for others to share, or NULL */
     struct cancel_request spare_request; /* when there is no memory for one */
     struct slots slots;                  /* of tasks */

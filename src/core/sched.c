@@ -233,7 +233,7 @@ void lilac_refuse_second(lua_State *L, const lilac_wait *wait, const char *what)
                 first, wait->task->op->name, second);
 }
 
-/* ---- circles ------------------------------------------------------------------------------- */
+/* ---- circles --------------------------------------------------------------------------------- */
 
 bool task_closes_cycle(lua_State *L, struct task *holder) {
     struct task *self = slot_of(L);

@@ -148,6 +148,10 @@ int future_take(lua_State *L, int index);
  * with others becomes its own, as it can tell of the way that it takes from here. */
 void future_push_error(lua_State *L, int index);
 
+/* Pushes an error for the cancellation of the future at `index` alone, with the fields that it has
+ * for the one that it shares. */
+void future_push_own(lua_State *L, int index, uint32_t task_id, const struct cancel_origin *origin);
+
 /* Parks the running task until the future at argument 1 has ended, then takes its outcome.
  * Cancelling the task cancels the future, and waits for its end. Tail call. */
 int future_await(lua_State *L);

@@ -3,6 +3,7 @@
  * of the waiting task; it is linked into the futures only while that task is parked here.
  */
 #include <limits.h>
+#include <stdint.h>
 #include <stdio.h>
 
 #include "../core/alloc.h"
@@ -228,11 +229,16 @@ static bool collect(lua_State *L, int count, bool as_table) {
         lua_rawseti(L, children, i);
         gather->watches[i - 1] = (struct watch){.watcher = &gather->watcher, .future = child};
         gather->count = i;
-        if (!child && !has_functions) unwatch(gather);
-        has_functions = has_functions || !child;
+        if (!child && !has_functions) {
+            unwatch(gather);
+            has_functions = true;
+        }
         if (has_functions) continue;
         watch_child(gather, i - 1);
-        prefetch_along(&last, child, 2 * (size_t)CACHE_LINE);
+        /* Tasks that were created one after the other lie at equal distances. */
+        uintptr_t at = (uintptr_t)child;
+        prefetch((const void *)(at + AHEAD * (at - last)), 2 * (size_t)CACHE_LINE);
+        last = at;
     }
     return !has_functions;
 }

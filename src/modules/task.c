@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "../core/alloc.h"
 #include "../core/args.h"
 #include "../core/object.h"
 #include "../core/report.h"
@@ -172,7 +171,6 @@ static int m_cancel(lua_State *L) {
     if (has_message) lua_settop(L, 2);
     if (pending && future_is_task(future)) {
         struct task *task = future_task(future);
-        prefetch_along(&task->runtime->last_cancelled, task, sizeof *task);
         struct cancel_origin origin = cancel_origin_here(L, "task:cancel()", 0);
         if (task->cancelling < UINT16_MAX) task->cancelling++;
         task_cancel(task, &origin, has_message ? luaL_ref(L, LUA_REGISTRYINDEX) : LUA_NOREF);
