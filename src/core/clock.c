@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <uv.h>
 
 #include "alloc.h"
@@ -17,6 +18,12 @@ uint64_t clock_now(struct clock *clock) {
     uint64_t now_ns = uv_hrtime();
     if (now_ns <= clock->last_ns) now_ns = clock->last_ns + 1;
     return clock->last_ns = now_ns;
+}
+
+uint64_t clock_coarse_ns(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
 static void put(struct clock *clock, uint32_t place, struct heap_entry entry) {

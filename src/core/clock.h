@@ -49,6 +49,9 @@ struct clock {
  * same length the one that began first ends first. */
 uint64_t clock_now(struct clock *clock);
 
+/* The same clock as of its last tick, some milliseconds ago, at a fraction of the cost. */
+uint64_t clock_coarse_ns(void);
+
 /* Arms a deadline, again if it is armed. NEVER_NS takes a place too: it is a wait, if a long one.
  * False: out of memory, and nothing has changed. */
 bool clock_arm(struct clock *clock, struct deadline *deadline, uint64_t when_ns);

@@ -1,26 +1,20 @@
 #include "runtime.h"
 
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "alloc.h"
 #include "crew.h"
 #include "dump.h"
 #include "handle.h"
 #include "interrupt.h"
-#include "late.h"
+#include "loop.h"
 #include "report.h"
 #include "scope.h"
 #include "stage.h"
 
-#define RESUMES_PER_POLL 64      /* I/O is looked at after so many resumes … */
-#define RESUMES_PER_LOOK 8       /* … or when, at one of these looks at a cheap clock, */
-#define POLL_NS          4000000 /* so much time has passed, and a tick of that clock */
-#define DRY_MS           1000
-#define MAX_TIMER_MS     2592000000u /* 30 days */
+#define DRY_MS 1000
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
@@ -43,12 +37,6 @@ static void on_sleep_over(struct deadline *deadline) {
 
 static void on_grace_over(struct deadline *deadline) {
     (void)deadline;
-}
-
-/* uv_run fires timers before it polls: what this one is there for is done after the poll, which
- * must not block any more. */
-static void on_timer(uv_timer_t *timer) {
-    uv_stop(timer->loop);
 }
 
 /* It keeps the loop alive only while nothing but letters can come. */
@@ -134,18 +122,6 @@ static void open_loop(lua_State *L, struct runtime *runtime) {
     runtime->open = true;
 }
 
-static uint64_t coarse_now_ns(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
-static uint64_t coarse_tick_ns(void) {
-    struct timespec tick;
-    clock_getres(CLOCK_MONOTONIC_COARSE, &tick);
-    return (uint64_t)tick.tv_nsec;
-}
-
 struct runtime *runtime_open(lua_State *L, const struct runtime_options *options) {
     luaL_requiref(L, "lilac.errors", luaopen_lilac_errors, 0); /* for what fails here */
     lua_pop(L, 1);
@@ -162,13 +138,8 @@ struct runtime *runtime_open(lua_State *L, const struct runtime_options *options
     runtime->root.future.magic = TASK_MAGIC;
     runtime->root.runtime = runtime;
     runtime->random = options->shuffle_seed | 1;
-    runtime->poll_ns = POLL_NS + coarse_tick_ns();
     runtime->handles.next = runtime->handles.prev = &runtime->handles;
-    waitq_init(&runtime->ready);
-    waitq_init(&runtime->arrived);
-    waitq_init(&runtime->aside);
-    waitq_init(&runtime->settlers);
-    list_init(&runtime->late);
+    loop_init(runtime);
     list_init(&runtime->failed_gathers);
     list_init(&runtime->crews);
     list_init(&runtime->stages);
@@ -183,7 +154,7 @@ struct runtime *runtime_open(lua_State *L, const struct runtime_options *options
     runtime->requests = allocator_open(); /* from here on runtime_gc can end what has begun */
     if (!runtime->requests) luaL_error(L, "lilac: not enough memory");
     open_loop(L, runtime);
-    ages_look(&runtime->ages, 0, coarse_now_ns());
+    ages_look(&runtime->ages, 0, clock_coarse_ns());
     runtime->tasks_ref = new_table_ref(L, NULL);
     runtime->scopes_ref = new_table_ref(L, NULL);
     runtime->names_ref = new_table_ref(L, "k");
@@ -198,153 +169,6 @@ struct runtime *runtime_open(lua_State *L, const struct runtime_options *options
     *(struct task **)lua_getextraspace(L) = &runtime->root;
     lua_pop(L, 1);
     return runtime;
-}
-
-/* ---- the loop -------------------------------------------------------------------------------- */
-
-/* Where many are ready, their memory is not in the cache: asks for the coroutine of the next one,
- * and for the place of the one after it. */
-static void prefetch_after(const struct waitq *queue, const lilac_wait *wait) {
-    const lilac_wait *next = wait->next, *after = next->next;
-    if (after == &queue->head || !next->task || !next->task->L) return;
-    allocator_prefetch(next->task->L);
-    prefetch(after, 2 * (size_t)CACHE_LINE);
-}
-
-/* The next of those that are ready; with --shuffle one of the first few, so that tests meet other
- * orders. */
-static lilac_wait *take_from(struct runtime *runtime, struct waitq *queue) {
-    lilac_wait *wait = waitq_first(queue);
-    if (runtime->options.shuffle) {
-        runtime->random ^= runtime->random << 13;
-        runtime->random ^= runtime->random >> 7;
-        runtime->random ^= runtime->random << 17;
-        for (uint64_t steps = runtime->random % 8; steps > 0; steps--)
-            if (wait->next != &queue->head) wait = wait->next;
-    }
-    prefetch_after(queue, wait);
-    waitq_unlink(wait);
-    return wait;
-}
-
-HOT static void run_queue(struct runtime *runtime, struct waitq *queue) {
-    uint64_t began_ns = 0;
-    for (int resumes = 0; resumes < RESUMES_PER_POLL; resumes++) {
-        if (waitq_empty(queue)) return;
-        if (resumes % RESUMES_PER_LOOK == 0) {
-            uint64_t now_ns = coarse_now_ns();
-            ages_look(&runtime->ages, runtime->last_id, now_ns);
-            if (resumes == 0)
-                began_ns = now_ns;
-            else if (now_ns - began_ns >= runtime->poll_ns)
-                return;
-        }
-        lilac_wait *wait = take_from(runtime, queue);
-        if (runtime->options.stress) lua_gc(runtime->L, LUA_GCCOLLECT);
-        runtime->turns++;
-        if (wait->task)
-            task_resume(wait->task);
-        else
-            runtime->run_callback(runtime->L, wait);
-    }
-}
-
-static void poll_loop(struct runtime *runtime, uv_run_mode mode) {
-    runtime->polling = true;
-    uv_run(&runtime->loop, mode);
-    runtime->polling = false;
-}
-
-static bool has_ready(const struct runtime *runtime) {
-    return !waitq_empty(&runtime->ready) || !waitq_empty(&runtime->arrived);
-}
-
-/* Makes ready what is due or has arrived, without waiting for it. It goes before what is ready
- * already: that may be many tasks, and neither a timer nor a client is to wait for them all. */
-static void look_around(struct runtime *runtime) {
-    waitq_move(&runtime->aside, &runtime->ready);
-    clock_fire_due(&runtime->clock);
-    mailbox_deliver(runtime->mailbox); /* `wakeup` alone keeps no loop alive */
-    bool busy = has_ready(runtime) || !waitq_empty(&runtime->aside);
-    if (busy && uv_loop_alive(&runtime->loop)) poll_loop(runtime, UV_RUN_NOWAIT);
-    waitq_move(&runtime->arrived, &runtime->ready);
-    waitq_move(&runtime->ready, &runtime->aside);
-}
-
-static void arm_timer(struct runtime *runtime) {
-    uint64_t next_ns = clock_next(&runtime->clock);
-    if (next_ns == NEVER_NS) {
-        uv_timer_stop(&runtime->timer);
-        return;
-    }
-    uint64_t now_ns = uv_hrtime();
-    uint64_t ms = next_ns <= now_ns ? 0 : (next_ns - now_ns + 999999) / 1000000;
-    uv_update_time(&runtime->loop);
-    uv_timer_start(&runtime->timer, on_timer, ms < MAX_TIMER_MS ? ms : MAX_TIMER_MS, 0);
-}
-
-/* Whether anything but the ready queue can ever wake a task. */
-static bool is_alive(struct runtime *runtime) {
-    if (clock_awaited(&runtime->clock)) return true;
-    uv_timer_stop(&runtime->timer);
-    return uv_loop_alive(&runtime->loop);
-}
-
-/* Whether what the loop turns for has come: the end of main, or in the shutdown of all tasks. */
-static bool is_over(const struct runtime *runtime) {
-    if (runtime->closing) return runtime->live == 0;
-    return !runtime->main->L || runtime->exiting || runtime->deadlocked;
-}
-
-/* Whether libuv has something to do at once. */
-static bool has_events(uv_loop_t *loop) {
-    struct pollfd events = {.fd = uv_backend_fd(loop), .events = POLLIN};
-    return uv_loop_alive(loop) && (uv_backend_timeout(loop) == 0 || poll(&events, 1, 0) != 0);
-}
-
-/* Nothing is ready: lets libuv do what it has to do, and if that was nothing, all are blocked. */
-static void wake_settlers(struct runtime *runtime) {
-    clock_fire_due(&runtime->clock);
-    if (has_events(&runtime->loop))
-        poll_loop(runtime, UV_RUN_NOWAIT);
-    else if (waitq_empty(&runtime->ready))
-        waitq_wake_all(&runtime->settlers);
-}
-
-/* Whether to wait for letters alone: there are some to come, and somebody left to write them. */
-static bool rest(struct runtime *runtime) {
-    if (runtime->expected == 0 || !mailbox_rest(runtime->mailbox)) return false;
-    uv_ref((uv_handle_t *)&runtime->wakeup);
-    return true;
-}
-
-/* One turn: what is ready runs, then what is due or has arrived becomes ready; waits for it when
- * nothing is ready. False: nothing is ready and nothing can become so. */
-static bool turn(struct runtime *runtime) {
-    run_queue(runtime, &runtime->arrived);
-    run_queue(runtime, &runtime->ready);
-    late_run(&runtime->late);
-    if (is_over(runtime)) return true;
-    if (runtime->reports_due) report_due(runtime, false);
-    if (runtime->interrupt.signal) interrupt_take_signal(runtime);
-    if (runtime->interrupt.dump) interrupt_dump(runtime, runtime->L);
-    look_around(runtime);
-    if (has_ready(runtime)) return true;
-    if (!waitq_empty(&runtime->settlers)) {
-        wake_settlers(runtime);
-        return true;
-    }
-    bool rests = !is_alive(runtime);
-    if (rests && !rest(runtime)) return false;
-    arm_timer(runtime);
-    poll_loop(runtime, UV_RUN_ONCE);
-    if (rests) {
-        mailbox_rise(runtime->mailbox);
-        uv_unref((uv_handle_t *)&runtime->wakeup);
-    }
-    runtime->turns++;
-    clock_fire_due(&runtime->clock);
-    return true;
 }
 
 /* ---- main and shutdown ----------------------------------------------------------------------- */
@@ -424,7 +248,7 @@ static void drain(struct runtime *runtime, uint64_t end_ns) {
     bool stuck = false, late = false;
     for (uint32_t last_id = 0; runtime->live > 0 && !stuck && !late;) {
         if (runtime->last_id != last_id) last_id = cancel_left(runtime, last_id);
-        stuck = !turn(runtime);
+        stuck = !loop_turn(runtime);
         late = clock_now(&runtime->clock) >= end_ns;
     }
     interrupt_unwatch(runtime);
@@ -442,10 +266,10 @@ static void drain(struct runtime *runtime, uint64_t end_ns) {
  * DRY_MS. */
 static void run_dry(struct runtime *runtime) {
     uv_update_time(&runtime->loop);
-    uv_timer_start(&runtime->timer, on_timer, DRY_MS, 0);
+    uv_timer_start(&runtime->timer, loop_on_timer, DRY_MS, 0);
     uv_unref((uv_handle_t *)&runtime->timer);
     if (runtime->expected > 0) uv_ref((uv_handle_t *)&runtime->wakeup);
-    poll_loop(runtime, UV_RUN_DEFAULT);
+    loop_poll(runtime, UV_RUN_DEFAULT);
     uv_unref((uv_handle_t *)&runtime->wakeup);
     uv_timer_stop(&runtime->timer);
     uv_ref((uv_handle_t *)&runtime->timer);
@@ -496,10 +320,10 @@ static int deadlock_status(lua_State *L) {
 /* Runs the function and its arguments as main until it ends, os.exit is called, or it is stuck for
  * good; leaves its object. */
 static void turn_until_over(struct runtime *runtime, lua_State *L, int nargs) {
-    ages_look(&runtime->ages, runtime->last_id, coarse_now_ns());
+    ages_look(&runtime->ages, runtime->last_id, clock_coarse_ns());
     runtime->main = task_create(L, nargs);
-    while (!is_over(runtime))
-        if (!turn(runtime)) raise_deadlock(runtime);
+    while (!loop_is_over(runtime))
+        if (!loop_turn(runtime)) raise_deadlock(runtime);
     if (!runtime->main->L) runtime->main = NULL;
 }
 
@@ -574,7 +398,7 @@ struct future *runtime_run_one(lua_State *L, int nargs) {
     }
     if (runtime->failures_first < runtime->failures_last) report_due(runtime, true);
     /* What was closed is to be closed for everybody. */
-    if (uv_loop_alive(&runtime->loop)) poll_loop(runtime, UV_RUN_NOWAIT);
+    if (uv_loop_alive(&runtime->loop)) loop_poll(runtime, UV_RUN_NOWAIT);
     if (runtime->stopping) interrupt_unwatch(runtime);
     runtime->stopping = false;
     runtime->main = NULL;

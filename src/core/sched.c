@@ -1,5 +1,5 @@
 /*
- * Tasks: creation, the trampoline, park and wake, the end. The turning of the loop is in runtime.c,
+ * Tasks: creation, the trampoline, park and wake, the end. The turning of the loop is in loop.c,
  * cancellation in cancel.c, the printing in report.c.
  */
 #include "sched.h"
