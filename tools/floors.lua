@@ -17,7 +17,7 @@ local function set(words)
   return members
 end
 
-local nouns = set "args buffer scratch room crew late list waitq work error object"
+local nouns = set "args buffer scratch room crew guess late list waitq work error object"
 local insiders = set [[base task callback coroutine debug gather group timeout context inspect
                        watchdog interrupt report trace sync lock queue testing signal thread far
                        channel standard standard_poll terminal connections]]

@@ -151,4 +151,24 @@ describe("what has arrived", function()
     assert.is_true(turns.due < 3 * turns.ready and turns.ready < 3 * turns.due,
       ("%d and %d"):format(turns.due, turns.ready))
   end)
+
+  it("does not keep messages out, when more is always due than a turn can serve", function()
+    local one, two = lilac.testing.stream_pair()
+    local over = false
+    local spinning = crowd(200, function()
+      repeat lilac.sleep(1e-9) until over
+    end)
+    local echo = lilac.create_task(function()
+      while true do two:write(two:read_exactly(4)) end
+    end)
+    for _ = 1, 5 do
+      one:write "ping"
+      assert.equal("ping", one:read_exactly(4))
+    end
+    over = true
+    echo:cancel()
+    lilac.gather(spinning)
+    one:close()
+    two:close()
+  end)
 end)

@@ -8,9 +8,9 @@
 #include "report.h"
 #include "runtime.h"
 
-#define RESUMES_PER_POLL 64          /* I/O is looked at after so many resumes … */
-#define RESUMES_PER_LOOK 8           /* … or when, at one of these looks at a cheap clock, */
-#define POLL_NS          4000000     /* so much time has passed, and a tick of that clock */
+#define RESUMES_PER_TURN 64      /* of what has arrived, and of what is ready */
+#define RESUMES_PER_LOOK 8       /* at a cheap clock */
+#define POLL_NS          4000000 /* I/O is looked at after so much time, and a tick of that clock */
 #define MAX_TIMER_MS     2592000000u /* 30 days */
 
 void loop_init(struct runtime *runtime) {
@@ -22,6 +22,7 @@ void loop_init(struct runtime *runtime) {
     waitq_init(&runtime->aside);
     waitq_init(&runtime->settlers);
     list_init(&runtime->late);
+    guesses_init(&runtime->guesses);
 }
 
 /* Where many are ready, their memory is not in the cache: asks for the coroutine of the next one,
@@ -49,17 +50,23 @@ static lilac_wait *take_from(struct runtime *runtime, struct waitq *queue) {
     return wait;
 }
 
+static void look_at_clock(struct runtime *runtime) {
+    uint64_t now_ns = clock_coarse_ns();
+    ages_look(&runtime->ages, runtime->last_id, now_ns);
+    if (runtime->poll_due_ns == 0) runtime->poll_due_ns = now_ns + runtime->poll_ns;
+}
+
+/* Whether tasks have run for so long that I/O must be looked at. */
+static bool is_poll_due(const struct runtime *runtime) {
+    return runtime->ages.look_ns >= runtime->poll_due_ns;
+}
+
 HOT static void run_queue(struct runtime *runtime, struct waitq *queue) {
-    uint64_t began_ns = 0;
-    for (int resumes = 0; resumes < RESUMES_PER_POLL; resumes++) {
+    for (int resumes = 0; resumes < RESUMES_PER_TURN; resumes++) {
         if (waitq_empty(queue)) return;
         if (resumes % RESUMES_PER_LOOK == 0) {
-            uint64_t now_ns = clock_coarse_ns();
-            ages_look(&runtime->ages, runtime->last_id, now_ns);
-            if (resumes == 0)
-                began_ns = now_ns;
-            else if (now_ns - began_ns >= runtime->poll_ns)
-                return;
+            look_at_clock(runtime);
+            if (resumes > 0 && is_poll_due(runtime)) return;
         }
         lilac_wait *wait = take_from(runtime, queue);
         if (runtime->options.stress) lua_gc(runtime->L, LUA_GCCOLLECT);
@@ -81,6 +88,8 @@ void loop_poll(struct runtime *runtime, uv_run_mode mode) {
     runtime->polling = true;
     uv_run(&runtime->loop, mode);
     runtime->polling = false;
+    runtime->poll_due_ns = 0;
+    guesses_drop(&runtime->guesses);
 }
 
 static bool has_ready(const struct runtime *runtime) {
@@ -88,13 +97,16 @@ static bool has_ready(const struct runtime *runtime) {
 }
 
 /* Makes ready what is due or has arrived, without waiting for it. It goes before what is ready
- * already: that may be many tasks, and neither a timer nor a client is to wait for them all. */
+ * already: that may be many tasks, and neither a timer nor a client is to wait for them all. While
+ * of what arrived before some is left to be served, the system would mostly tell that again. */
 static void look_around(struct runtime *runtime) {
+    bool is_served = waitq_empty(&runtime->arrived);
     waitq_move(&runtime->aside, &runtime->ready);
     clock_fire_due(&runtime->clock);
     mailbox_deliver(runtime->mailbox); /* `wakeup` alone keeps no loop alive */
     bool busy = has_ready(runtime) || !waitq_empty(&runtime->aside);
-    if (busy && uv_loop_alive(&runtime->loop)) loop_poll(runtime, UV_RUN_NOWAIT);
+    if (busy && (is_served || is_poll_due(runtime)) && uv_loop_alive(&runtime->loop))
+        loop_poll(runtime, UV_RUN_NOWAIT);
     waitq_move(&runtime->arrived, &runtime->ready);
     waitq_move(&runtime->ready, &runtime->aside);
 }
@@ -159,6 +171,10 @@ bool loop_turn(struct runtime *runtime) {
         wake_settlers(runtime);
         return true;
     }
+    if (!is_poll_due(runtime) && guesses_take(&runtime->guesses)) {
+        waitq_move(&runtime->arrived, &runtime->ready);
+        return true;
+    }
     bool rests = !is_alive(runtime);
     if (rests && !rest(runtime)) return false;
     arm_timer(runtime);
@@ -169,5 +185,6 @@ bool loop_turn(struct runtime *runtime) {
     }
     runtime->turns++;
     clock_fire_due(&runtime->clock);
+    waitq_move(&runtime->arrived, &runtime->ready);
     return true;
 }

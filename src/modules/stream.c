@@ -90,6 +90,7 @@ static void stream_on_close(lilac_handle *handle) {
 static void stream_on_free(lilac_handle *handle) {
     struct stream *stream = (struct stream *)handle;
     late_drop(&stream->cork);
+    guess_drop(&stream->guess);
     if (stream->ops->free) stream->ops->free(stream);
     stream_linger_free(stream);
     buffer_free(&stream->received);
@@ -127,6 +128,7 @@ struct stream *stream_new(lua_State *L, const struct stream_ops *ops, size_t lim
     stream->ops = ops;
     stream->limit = limit;
     stream_cork_init(stream);
+    stream_guess_init(stream);
     waitq_init(&stream->writers);
     return stream;
 }

@@ -7,6 +7,7 @@
 #define LILAC_STREAM_H
 
 #include "../core/buffer.h"
+#include "../core/guess.h"
 #include "../core/late.h"
 #include "../core/waitq.h"
 #include "../lilac.h"
@@ -21,9 +22,9 @@ struct stream_ops {
     int (*start)(struct stream *stream);
     void (*stop)(struct stream *stream);
 
-    /* Reads what is there, at most `size` bytes, after stream_readable(). The number of bytes, or a
-     * libuv code: UV_EAGAIN for none, UV_EOF. Of transports that ask stream_reads_itself(); else
-     * NULL. */
+    /* Reads what is there, at most `size` bytes, after stream_readable(); of sockets at any time.
+     * The number of bytes, or a libuv code: UV_EAGAIN for none, UV_EOF. Of transports that ask
+     * stream_reads_itself(); else NULL. */
     int (*try_read)(struct stream *stream, char *bytes, size_t size);
 
     /* Sends what can be sent at once. The number of bytes, or a libuv code: UV_EAGAIN for none. */
@@ -100,6 +101,7 @@ struct stream {
     } request;
     union address peer; /* as it was at first, so that it can be named when it is gone */
     void *own;          /* the transport's own */
+    bool is_socket;     /* recv and send will do: a shorter way through the system */
 
     lilac_wait reader; /* or who connects */
     struct stream_want want;
@@ -109,6 +111,8 @@ struct stream {
     bool steady;            /* … as many as the time before */
     int read_status;        /* 0; UV_EOF or an error, once what was received has been read */
     bool reading, readable; /* the transport reads on; there is something for try_read */
+    bool fed;               /* something has come since the reader was parked last */
+    struct guess guess;     /* planned: there may be something soon */
 
     struct waitq writers; /* whoever waits for something to be sent */
     struct late cork;     /* planned: `queued` gathers what is to be sent together */

@@ -67,6 +67,7 @@ static enum answer stream_answer(struct stream *stream, struct stream_want *want
 /* A reader keeps the loop alive while it waits; a stream that only reads ahead does not, so that a
  * deadlock is seen. */
 void stream_leave(struct stream *stream) {
+    guess_drop(&stream->guess);
     if (stream->handle.uv) uv_unref(stream->handle.uv);
 }
 
@@ -78,6 +79,8 @@ void stream_wake_reader(struct stream *stream) {
 
 int stream_park_reader(lua_State *L, struct stream *stream, const lilac_op *op) {
     if (stream->handle.uv) uv_ref(stream->handle.uv);
+    if (stream->fed && stream->is_socket) guess_plan(L, &stream->guess);
+    stream->fed = false;
     return lilac_park(L, &stream->reader, op);
 }
 
@@ -108,6 +111,7 @@ void filter_ended(struct stream *stream, int status) {
 }
 
 void stream_received(struct stream *stream, const char *bytes, size_t size) {
+    stream->fed = true;
     if (stream->filter) {
         stream->filter->ops->received(stream, bytes, size);
     } else if (buffer_append(&stream->received, bytes, size)) {
@@ -138,6 +142,36 @@ bool stream_reads_itself(const struct stream *stream) {
 void stream_readable(struct stream *stream) {
     stream->readable = true;
     stream_wake_reader(stream);
+}
+
+/* try_read has found nothing, or why nothing more will come. */
+static void read_nothing(struct stream *stream, int status) {
+    if (status == UV_EAGAIN) {
+        guess_missed(stream->handle.uv->loop);
+        return;
+    }
+    stream_stop(stream);
+    stream_ended(stream, status);
+}
+
+/* Whoever has got something and waits for more: a client that was answered has mostly asked again
+ * before the system is asked who has. */
+static void on_guess(struct guess *guess) {
+    struct stream *stream = container_of(guess, struct stream, guess);
+    const struct stream_ops *transport = stream->filter ? stream->filter->below : stream->ops;
+    if (stream_reads_itself(stream)) {
+        stream_readable(stream);
+    } else if (stream->reading && transport->try_read) {
+        int size = transport->try_read(stream, scratch->inbox, INBOX);
+        if (size > 0)
+            stream_received(stream, scratch->inbox, (size_t)size);
+        else
+            read_nothing(stream, size);
+    }
+}
+
+void stream_guess_init(struct stream *stream) {
+    guess_init(&stream->guess, on_guess);
 }
 
 /* ---- reading: the reader --------------------------------------------------------------------- */
@@ -224,16 +258,14 @@ static bool read_directly(lua_State *L, struct stream *stream, size_t max) {
     if (got > 0) {
         stream->steady = (size_t)got == stream->last_read;
         stream->last_read = (size_t)got;
+        stream->fed = true;
         if (room)
             room_push(L, (size_t)got);
         else
             lua_pushlstring(L, scratch->inbox, (size_t)got);
         return true;
     }
-    if (got != UV_EAGAIN) {
-        stream_stop(stream);
-        stream_ended(stream, got);
-    }
+    read_nothing(stream, got);
     return false;
 }
 

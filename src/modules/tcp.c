@@ -151,6 +151,12 @@ static const struct stream_ops tcp_ops = {.start = stream_uv_start,
                                           .sockname = tcp_sockname,
                                           .subject = tcp_subject};
 
+static struct stream *tcp_new(lua_State *L, size_t limit) {
+    struct stream *stream = stream_new(L, &tcp_ops, limit);
+    stream->is_socket = true;
+    return stream;
+}
+
 /* ---- connect --------------------------------------------------------------------------------- */
 
 static void on_connect(uv_connect_t *request, int status) {
@@ -214,7 +220,7 @@ static int tcp_connect(lua_State *L) {
     }
     lua_pop(L, 1);
     lilac_checkpoint(L);
-    struct stream *stream = stream_new(L, &tcp_ops, options.limit);
+    struct stream *stream = tcp_new(L, options.limit);
     stream->peer = peer;
     stream->read_status =
         connect_begin(lilac_loop(L), stream, &options, local_host ? &local : NULL);
@@ -225,7 +231,7 @@ static int tcp_connect(lua_State *L) {
 /* ---- listen ---------------------------------------------------------------------------------- */
 
 static struct stream *tcp_stream(lua_State *L, const struct listener *listener) {
-    return stream_new(L, &tcp_ops, listener->limit);
+    return tcp_new(L, listener->limit);
 }
 
 static int tcp_open(uv_loop_t *loop, struct stream *stream, int fd, const union address *peer) {

@@ -82,6 +82,12 @@ static int socket_new(void) {
     return fd < 0 ? uv_translate_sys_error(errno) : fd;
 }
 
+static struct stream *unix_new(lua_State *L, const char *name, size_t limit) {
+    struct stream *stream = pipe_new(L, name, limit);
+    stream->is_socket = true;
+    return stream;
+}
+
 /* Connects at once, or not at all: UV_EAGAIN where the backlog is full. 0 or a libuv code. */
 static int socket_connect(int fd, const struct unix_address *address) {
     int status;
@@ -102,7 +108,7 @@ static int unix_connect(lua_State *L) {
     size_t limit = check_limit(L, 2);
     lilac_checkpoint(L);
     name_text(&address, text, sizeof text);
-    struct stream *stream = pipe_new(L, text, limit);
+    struct stream *stream = unix_new(L, text, limit);
     int fd = socket_new(), status = fd;
     if (fd >= 0) {
         status = socket_connect(fd, &address);
@@ -117,7 +123,7 @@ static int unix_connect(lua_State *L) {
 static struct stream *unix_stream(lua_State *L, const struct listener *listener) {
     char text[LISTENER_TEXT];
     name_text(&listener->address.local, text, sizeof text);
-    return pipe_new(L, text, listener->limit);
+    return unix_new(L, text, listener->limit);
 }
 
 static int unix_open(uv_loop_t *loop, struct stream *stream, int fd, const union address *peer) {

@@ -54,19 +54,13 @@ void stream_uv_stop(struct stream *stream) {
     uv_read_stop(&stream->uv.stream);
 }
 
-/* Whether recv and send will do, which take a shorter way through the system than read and write:
- * two hundredths of an echoed message. A pipe to libuv may be a Unix socket, or not. */
-static bool is_socket(const struct stream *stream) {
-    return stream->uv.handle.type == UV_TCP;
-}
-
 int stream_uv_try_read(struct stream *stream, char *bytes, size_t size) {
     uv_os_fd_t fd;
     ssize_t got;
     int status = uv_fileno(&stream->uv.handle, &fd);
     if (status != 0) return status;
     do {
-        got = is_socket(stream) ? recv(fd, bytes, size, 0) : read(fd, bytes, size);
+        got = stream->is_socket ? recv(fd, bytes, size, MSG_DONTWAIT) : read(fd, bytes, size);
     } while (got < 0 && errno == EINTR);
     if (got == 0) return UV_EOF;
     return got > 0 ? (int)got : uv_translate_sys_error(errno);
@@ -75,11 +69,11 @@ int stream_uv_try_read(struct stream *stream, char *bytes, size_t size) {
 int stream_uv_try_write(struct stream *stream, const uv_buf_t *bufs, unsigned count) {
     uv_os_fd_t fd;
     ssize_t size;
-    if (count > 1 || !is_socket(stream)) return uv_try_write(&stream->uv.stream, bufs, count);
+    if (count > 1 || !stream->is_socket) return uv_try_write(&stream->uv.stream, bufs, count);
     int status = uv_fileno(&stream->uv.handle, &fd);
     if (status != 0) return status;
     do {
-        size = send(fd, bufs->base, bufs->len, MSG_NOSIGNAL);
+        size = send(fd, bufs->base, bufs->len, MSG_NOSIGNAL | MSG_DONTWAIT);
     } while (size < 0 && errno == EINTR);
     return size >= 0 ? (int)size : uv_translate_sys_error(errno);
 }

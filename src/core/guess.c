@@ -1,0 +1,64 @@
+#include "guess.h"
+
+#include "runtime.h"
+
+enum {
+    ROUNDS = 3, /* at most, before the system is asked: others wait for it */
+    WORTH = 4,  /* a miss costs more than a hit saves: one of so many may be one */
+    MAX_PAUSE = 255
+};
+
+void guesses_init(struct guesses *guesses) {
+    *guesses = (struct guesses){0};
+    list_init(&guesses->planned);
+}
+
+/* After each poor round it rests for longer, and comes back as fast. */
+static void learn(struct guesses *guesses) {
+    bool was_poor = guesses->missed * WORTH > guesses->taken;
+    guesses->pause = was_poor ? 2 * guesses->pause + 1 : guesses->pause / 2;
+    if (guesses->pause > MAX_PAUSE) guesses->pause = MAX_PAUSE;
+    guesses->rests = was_poor ? guesses->pause : 0;
+    guesses->taken = guesses->missed = 0;
+}
+
+bool guesses_take(struct guesses *guesses) {
+    struct list *link;
+    if (list_empty(&guesses->planned) || guesses->rounds == ROUNDS) return false;
+    if (guesses->taken > 0) learn(guesses);
+    if (guesses->rests > 0) {
+        guesses->rests--;
+        return false;
+    }
+    guesses->rounds++;
+    guesses->missed = 0;
+    while ((link = list_shift(&guesses->planned))) {
+        struct guess *guess = container_of(link, struct guess, link);
+        guesses->taken++;
+        guess->take(guess);
+    }
+    return true;
+}
+
+void guesses_drop(struct guesses *guesses) {
+    guesses->rounds = 0;
+    while (list_shift(&guesses->planned))
+        continue;
+}
+
+void guess_init(struct guess *guess, void (*take)(struct guess *guess)) {
+    list_init(&guess->link);
+    guess->take = take;
+}
+
+void guess_plan(lua_State *L, struct guess *guess) {
+    list_append(&runtime_of(L)->guesses.planned, &guess->link);
+}
+
+void guess_drop(struct guess *guess) {
+    list_unlink(&guess->link);
+}
+
+void guess_missed(const uv_loop_t *loop) {
+    container_of(loop, struct runtime, loop)->guesses.missed++;
+}

@@ -1,0 +1,46 @@
+/*
+ * Guesses: a read that is likely to find something is tried, in place of asking the system which
+ * reads would. To ask costs a tenth of a small message, and a client that was answered in one turn
+ * of the loop has mostly asked again by the next. Where that is not so, guessing rests for a while.
+ */
+#ifndef LILAC_GUESS_H
+#define LILAC_GUESS_H
+
+#include <stdint.h>
+
+#include "../lilac.h"
+#include "list.h"
+
+struct guess {
+    struct list link;                  /* while it is planned */
+    void (*take)(struct guess *guess); /* plain C: reads, or wakes who will */
+};
+
+/* Of a runtime. */
+struct guesses {
+    struct list planned;    /* since the system was asked */
+    uint32_t rounds;        /* likewise */
+    uint32_t taken, missed; /* in the last round */
+    uint32_t pause, rests;  /* rounds left out after one that was poor; still to be left out */
+};
+
+void guesses_init(struct guesses *guesses);
+
+/* Takes those that are planned. False: it has taken none, and the system is to be asked. */
+bool guesses_take(struct guesses *guesses);
+
+/* The system was asked: it knows better than what was planned. */
+void guesses_drop(struct guesses *guesses);
+
+void guess_init(struct guess *guess, void (*take)(struct guess *guess));
+
+/* It is not planned yet. */
+void guess_plan(lua_State *L, struct guess *guess);
+
+/* It is not planned any more, if it was. */
+void guess_drop(struct guess *guess);
+
+/* One that was taken has found nothing. */
+void guess_missed(const uv_loop_t *loop);
+
+#endif
