@@ -25,13 +25,13 @@ void loop_init(struct runtime *runtime) {
     guesses_init(&runtime->guesses);
 }
 
-/* Where many are ready, their memory is not in the cache: asks for the coroutine of the next one,
- * and for the place of the one after it. */
+/* Where many are ready, their memory is not in the cache: asks for the coroutine of the next but
+ * one, as a single turn is too short for it to come, and for the place of the one after that. */
 static void prefetch_after(const struct waitq *queue, const lilac_wait *wait) {
-    const lilac_wait *next = wait->next, *after = next->next;
-    if (after == &queue->head || !next->task || !next->task->L) return;
-    allocator_prefetch(next->task->L);
-    prefetch(after, 2 * (size_t)CACHE_LINE);
+    const lilac_wait *soon = wait->next->next, *later = soon->next;
+    if (soon == &queue->head || later == &queue->head || !soon->task || !soon->task->L) return;
+    allocator_prefetch(soon->task->L);
+    prefetch(later, 2 * (size_t)CACHE_LINE);
 }
 
 /* The next of those that are ready; with --shuffle one of the first few, so that tests meet other
@@ -105,8 +105,10 @@ static void look_around(struct runtime *runtime) {
     clock_fire_due(&runtime->clock);
     mailbox_deliver(runtime->mailbox); /* `wakeup` alone keeps no loop alive */
     bool busy = has_ready(runtime) || !waitq_empty(&runtime->aside);
-    if (busy && (is_served || is_poll_due(runtime)) && uv_loop_alive(&runtime->loop))
-        loop_poll(runtime, UV_RUN_NOWAIT);
+    if (busy && (is_served || is_poll_due(runtime))) {
+        runtime->poll_due_ns = 0; /* also where there is nothing to poll */
+        if (uv_loop_alive(&runtime->loop)) loop_poll(runtime, UV_RUN_NOWAIT);
+    }
     waitq_move(&runtime->arrived, &runtime->ready);
     waitq_move(&runtime->ready, &runtime->aside);
 }
