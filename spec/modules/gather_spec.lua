@@ -483,3 +483,24 @@ describe("a chain of gathers, each of which cancels the next one's future", func
     assert.equal("true\n", child.stdout)
   end)
 end)
+
+describe("a gather that waits", function()
+  it("holds no child that has ended, while it waits for others", function()
+    local ended = setmetatable({}, { __mode = "k" })
+    local function child(result)
+      return function()
+        ended[lilac.current_task()] = true
+        return result
+      end
+    end
+    local over = lilac.Event()
+    local task = lilac.create_task(lilac.gather,
+      { child "one", child(nil), function() over:wait() return "three" end })
+    repeat lilac.sleep(0) until next(ended)
+    for _ = 1, 10 do lilac.sleep(0) end
+    collectgarbage()
+    assert.is_nil(next(ended))
+    over:set()
+    assert.same({ "one", nil, "three", n = 3 }, task:await())
+  end)
+end)

@@ -50,7 +50,7 @@ void future_unwatch(struct watch *watch) {
     watch->future = NULL;
 }
 
-static void notify(struct future *future) {
+static void notify(struct future *future, lua_State *L, int index) {
     while (future->waiters) {
         lilac_wait *node = future->waiters;
         delist(future, node);
@@ -60,7 +60,7 @@ static void notify(struct future *future) {
         }
         struct watch *watch = container_of(node, struct watch, node);
         watch->future = NULL;
-        watch->watcher->ended(watch, future);
+        watch->watcher->ended(watch, future, L, index);
     }
 }
 
@@ -77,7 +77,7 @@ void future_end(lua_State *L, int index, struct future *future, enum future_stat
     if (count > 0) lua_setiuservalue(L, index, 1);
     future->results = (uint8_t)(count > 1 ? 2 : count);
     future->state = (uint8_t)state;
-    notify(future);
+    notify(future, L, index);
 }
 
 void future_mark_taken(lua_State *L, struct future *future) {
@@ -150,7 +150,7 @@ void future_cancel(struct future *future, const struct cancel_origin *origin) {
         return;
     }
     future->state = FUTURE_CANCELLED;
-    notify(future);
+    notify(future, NULL, 0);
 }
 
 /* ---- await ----------------------------------------------------------------------------------- */

@@ -43,9 +43,10 @@ struct future {
 
 struct watch;
 
-/* Is told, in plain C, that a future has ended. */
+/* Is told that a future has ended, in plain C but for this: the future's object is at `index` of L,
+ * where one value more can be pushed. L is NULL when it was cancelled where there is no Lua. */
 struct watcher {
-    void (*ended)(struct watch *watch, struct future *future);
+    void (*ended)(struct watch *watch, struct future *future, lua_State *L, int index);
 };
 
 /* One of the futures that a watcher watches. */

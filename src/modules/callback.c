@@ -88,7 +88,8 @@ static void on_due(struct deadline *deadline) {
     make_ready(container_of(deadline, struct callback, deadline));
 }
 
-static void on_ended(struct watch *watch, struct future *future) {
+static void on_ended(struct watch *watch, struct future *future, lua_State *L, int index) {
+    (void)L, (void)index;
     (void)future;
     make_ready(container_of(watch, struct callback, watch));
 }

@@ -58,7 +58,8 @@ static void report(lua_State *L, int task) {
 }
 
 /* Tasks end in the scheduler, where Lua may be used. */
-static void on_ended(struct watch *watch, struct future *future) {
+static void on_ended(struct watch *watch, struct future *future, lua_State *from, int index) {
+    (void)from, (void)index;
     struct connection *connection = container_of(watch, struct connection, watch);
     struct connections *all = connection->all;
     struct task *task = future_task(future);

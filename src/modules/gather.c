@@ -17,11 +17,11 @@ struct gather {
     struct runtime *runtime;
     unsigned pending; /* futures that have not ended */
     int first_failed; /* index of the future that failed first; 0: none */
-    int count;
+    int count, taken; /* futures; those whose outcome has taken their place */
     bool as_table, return_exceptions, cancel_on_error;
     bool cancelled;         /* or the rest was, because of an error: waits for every end */
     struct list failed;     /* in the runtime's list, until the rest is cancelled */
-    struct watch watches[]; /* their futures stay there when they have ended */
+    struct watch watches[]; /* their futures stay there when they have ended, unless it has */
 };
 
 /* The children may be many, and not in the cache: each is asked for while those before it are seen
@@ -34,7 +34,7 @@ enum { CHILDREN = 1, BLOCK = 2 };
 static void cancel_all(struct gather *gather, const struct cancel_origin *origin) {
     gather->cancelled = true;
     for (int i = 0; i < gather->count; i++)
-        future_cancel(gather->watches[i].future, origin);
+        if (gather->watches[i].future) future_cancel(gather->watches[i].future, origin);
 }
 
 /* A future that is cancelled may be another gather's, whose rest is cancelled, and so on: one after
@@ -51,9 +51,33 @@ static void cancel_rest(struct gather *gather) {
     }
 }
 
-static void on_child_ended(struct watch *watch, struct future *child) {
+static bool is_shareable(const struct future *child, const struct task *task) {
+    return child->state == FUTURE_CANCELLED && !child->noted && task->shared == 0;
+}
+
+/* Puts the outcome of the child at `index` in its place at once: with many children, each will have
+ * left the cache by the end. What takes more than that is left for then. */
+static void take_outcome(struct gather *gather, struct watch *watch, lua_State *L, int index) {
+    const struct future *child = watch->future;
+    const struct task *task = gather->wait.task;
+    if (!L || !task || !gather->as_table || child->results > 1) return;
+    bool shares = gather->return_exceptions && is_shareable(child, task);
+    if (child->state != FUTURE_DONE && !shares) return;
+    int type = lua_getiuservalue(L, index, 1);
+    if (shares && type == LUA_TNIL) {
+        lua_pop(L, 1);
+        return;
+    }
+    lua_xmove(L, task->parked_in, 1);
+    lua_rawseti(task->parked_in, CHILDREN, (int)(watch - gather->watches) + 1);
+    watch->future = NULL;
+    gather->taken++;
+}
+
+static void on_child_ended(struct watch *watch, struct future *child, lua_State *L, int index) {
     struct gather *gather = container_of(watch->watcher, struct gather, watcher);
     watch->future = child;
+    take_outcome(gather, watch, L, index);
     gather->pending--;
     if (child->state != FUTURE_DONE) child->taken = true;
     if (child->state != FUTURE_DONE && !gather->return_exceptions && gather->first_failed == 0) {
@@ -74,7 +98,7 @@ static bool gather_cancel(lilac_wait *wait) {
 static void let_go(struct gather *gather) {
     for (int i = 0; i < gather->count && gather->pending > 0; i++) {
         struct future *child = gather->watches[i].future;
-        if (child->state != FUTURE_PENDING) continue;
+        if (!child || child->state != FUTURE_PENDING) continue;
         child->adopted = true;
         future_unwatch(&gather->watches[i]);
     }
@@ -82,10 +106,10 @@ static void let_go(struct gather *gather) {
 
 /* Pushes what gather returns for the ended child on top of the stack: its first result, nil, or its
  * error, which tasks that were cancelled together share, if none has put something into it. */
-static void push_outcome(lua_State *L, const struct future *child, bool may_share) {
+static void push_outcome(lua_State *L, const struct future *child, const struct task *task) {
     int type = lua_getiuservalue(L, -1, 1);
-    bool is_fine = type != LUA_TNIL && may_share && !child->noted;
-    if (child->state == FUTURE_CANCELLED && !is_fine) {
+    bool shares = type != LUA_TNIL && is_shareable(child, task);
+    if (child->state == FUTURE_CANCELLED && !shares) {
         lua_pop(L, 1);
         future_push_error(L, -1);
     } else if (child->results > 1) {
@@ -98,13 +122,13 @@ static void push_outcome(lua_State *L, const struct future *child, bool may_shar
  * shares an error itself is to get no other one that it would take for its own. */
 static int gather_results(lua_State *L, struct gather *gather) {
     int count = gather->count;
-    struct task *task = task_running(L);
-    bool may_share = !task || task->shared == 0;
+    const struct task *task = task_running(L);
     if (!gather->as_table) luaL_checkstack(L, count + 2, "too many results");
-    for (int i = 1; i <= count; i++) {
+    for (int i = 1; i <= count && gather->taken < count; i++) {
+        if (!gather->watches[i - 1].future) continue;
         if (i + AHEAD < count) prefetch(gather->watches[i + AHEAD].future, 1);
         lua_rawgeti(L, CHILDREN, i);
-        push_outcome(L, gather->watches[i - 1].future, may_share);
+        push_outcome(L, gather->watches[i - 1].future, task);
         if (gather->as_table) {
             lua_rawseti(L, CHILDREN, i);
             lua_pop(L, 1);
@@ -119,22 +143,25 @@ static int gather_results(lua_State *L, struct gather *gather) {
     return 1;
 }
 
+/* It was cancelled, and all children have ended: raises that, caused by the first that failed. */
+static int raise_deferred(lua_State *L, const struct gather *gather, struct task *task) {
+    for (int i = 0; i < gather->count; i++) {
+        const struct future *child = gather->watches[i].future;
+        if (!child || child->state != FUTURE_FAILED) continue;
+        lua_rawgeti(L, CHILDREN, i + 1);
+        future_push_error(L, -1);
+        return task_raise_cancellation(L, task, lua_gettop(L));
+    }
+    return task_raise_cancellation(L, task, 0);
+}
+
 /* [children, block] */
 static int gather_done(lua_State *L, lilac_wait *wait) {
     (void)wait;
     struct gather *gather = lua_touserdata(L, BLOCK);
     struct task *task = task_running(L);
     let_go(gather);
-    bool deferred = task && task_was_deferred(task);
-    if (deferred) {
-        int failed = 0;
-        while (failed < gather->count && gather->watches[failed].future->state != FUTURE_FAILED)
-            failed++;
-        if (failed == gather->count) return task_raise_cancellation(L, task, 0);
-        lua_rawgeti(L, CHILDREN, failed + 1);
-        future_push_error(L, -1);
-        return task_raise_cancellation(L, task, lua_gettop(L));
-    }
+    if (task_was_deferred(task)) return raise_deferred(L, gather, task);
     if (gather->first_failed == 0) return gather_results(L, gather);
     lua_rawgeti(L, CHILDREN, gather->first_failed);
     return future_take(L, -1);
@@ -152,7 +179,7 @@ static struct task *gather_holder(lilac_wait *wait) {
     if (gather->pending != 1) return NULL;
     for (int i = 0; i < gather->count; i++) {
         struct future *child = gather->watches[i].future;
-        if (child->state == FUTURE_PENDING)
+        if (child && child->state == FUTURE_PENDING)
             return future_is_task(child) ? future_task(child) : NULL;
     }
     return NULL;

@@ -110,7 +110,8 @@ static void take_failure(struct group *group, struct task *task) {
     abort_group(group);
 }
 
-static void on_child_ended(struct watch *watch, struct future *child) {
+static void on_child_ended(struct watch *watch, struct future *child, lua_State *L, int index) {
+    (void)L, (void)index;
     struct member *member = container_of(watch, struct member, watch);
     struct group *group = member->group;
     list_unlink(&member->link);

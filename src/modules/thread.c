@@ -201,7 +201,8 @@ static bool withdraw(struct far_job *job) {
 }
 
 /* The task of a submitted job was cancelled before it began to wait. */
-static void on_unbegun(struct watch *watch, struct future *future) {
+static void on_unbegun(struct watch *watch, struct future *future, lua_State *L, int index) {
+    (void)L, (void)index;
     struct far_job *job = container_of(watch, struct far_job, watch);
     static const struct cancel_origin origin = {.by = "the cancellation of its task"};
     (void)future;
