@@ -152,19 +152,35 @@ describe("what has arrived", function()
       ("%d and %d"):format(turns.due, turns.ready))
   end)
 
+  it("is served in the order of its coming, when it came together", function()
+    local log = {}
+    lilac.gather(crowd(200, function()
+      lilac.sleep(0.005)
+      log[#log + 1] = "due"
+      lilac.sleep(0)
+      log[#log + 1] = "ready"
+    end))
+    if os.getenv "LILAC_SHUFFLE" then return end
+    assert.equal(("due"):rep(200) .. ("ready"):rep(200), table.concat(log))
+  end)
+
   it("does not keep messages out, when more is always due than a turn can serve", function()
     local one, two = lilac.testing.stream_pair()
-    local over = false
+    local over, spins, rounds = false, 0, 20
     local spinning = crowd(200, function()
-      repeat lilac.sleep(1e-9) until over
+      repeat
+        lilac.sleep(1e-9)
+        spins = spins + 1
+      until over
     end)
     local echo = lilac.create_task(function()
       while true do two:write(two:read_exactly(4)) end
     end)
-    for _ = 1, 5 do
+    for _ = 1, rounds do
       one:write "ping"
       assert.equal("ping", one:read_exactly(4))
     end
+    assert.is_true(spins < 2000 * rounds, spins)
     over = true
     echo:cancel()
     lilac.gather(spinning)

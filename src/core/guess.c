@@ -13,31 +13,29 @@ void guesses_init(struct guesses *guesses) {
     list_init(&guesses->planned);
 }
 
-/* After each poor round it rests for longer, and comes back as fast. */
-static void learn(struct guesses *guesses) {
-    bool was_poor = guesses->missed * WORTH > guesses->taken;
+/* After each poor round the pause is longer, and after a good one as much shorter. */
+static void learn(struct guesses *guesses, bool was_poor) {
     guesses->pause = was_poor ? 2 * guesses->pause + 1 : guesses->pause / 2;
     if (guesses->pause > MAX_PAUSE) guesses->pause = MAX_PAUSE;
-    guesses->rests = was_poor ? guesses->pause : 0;
-    guesses->taken = guesses->missed = 0;
+    guesses->pause_left = was_poor ? guesses->pause : 0;
 }
 
 bool guesses_take(struct guesses *guesses) {
     struct list *link;
+    unsigned taken = 0, missed = 0;
     if (list_empty(&guesses->planned) || guesses->rounds == ROUNDS) return false;
-    if (guesses->taken > 0) learn(guesses);
-    if (guesses->rests > 0) {
-        guesses->rests--;
+    if (guesses->pause_left > 0) {
+        guesses->pause_left--;
         return false;
     }
-    guesses->rounds++;
-    guesses->missed = 0;
     while ((link = list_shift(&guesses->planned))) {
         struct guess *guess = container_of(link, struct guess, link);
-        guesses->taken++;
-        guess->take(guess);
+        taken++;
+        if (!guess->take(guess)) missed++;
     }
-    return true;
+    guesses->rounds++;
+    learn(guesses, missed * WORTH > taken);
+    return missed < taken;
 }
 
 void guesses_drop(struct guesses *guesses) {
@@ -46,7 +44,7 @@ void guesses_drop(struct guesses *guesses) {
         continue;
 }
 
-void guess_init(struct guess *guess, void (*take)(struct guess *guess)) {
+void guess_init(struct guess *guess, bool (*take)(struct guess *guess)) {
     list_init(&guess->link);
     guess->take = take;
 }
@@ -57,8 +55,4 @@ void guess_plan(lua_State *L, struct guess *guess) {
 
 void guess_drop(struct guess *guess) {
     list_unlink(&guess->link);
-}
-
-void guess_missed(const uv_loop_t *loop) {
-    container_of(loop, struct runtime, loop)->guesses.missed++;
 }

@@ -12,35 +12,34 @@
 #include "list.h"
 
 struct guess {
-    struct list link;                  /* while it is planned */
-    void (*take)(struct guess *guess); /* plain C: reads, or wakes who will */
+    struct list link; /* while it is planned */
+
+    /* Plain C: reads, and wakes whom that is for. False: there was nothing. */
+    bool (*take)(struct guess *guess);
 };
 
 /* Of a runtime. */
 struct guesses {
-    struct list planned;    /* since the system was asked */
-    uint32_t rounds;        /* likewise */
-    uint32_t taken, missed; /* in the last round */
-    uint32_t pause, rests;  /* rounds left out after one that was poor; still to be left out */
+    struct list planned; /* since the system was asked */
+    unsigned rounds;     /* likewise */
+    unsigned pause;      /* how many opportunities are missed after a poor round; … */
+    unsigned pause_left; /* … and still to be missed */
 };
 
 void guesses_init(struct guesses *guesses);
 
-/* Takes those that are planned. False: it has taken none, and the system is to be asked. */
+/* Takes those that are planned. False: there was nothing, and the system is to be asked. */
 bool guesses_take(struct guesses *guesses);
 
 /* The system was asked: it knows better than what was planned. */
 void guesses_drop(struct guesses *guesses);
 
-void guess_init(struct guess *guess, void (*take)(struct guess *guess));
+void guess_init(struct guess *guess, bool (*take)(struct guess *guess));
 
 /* It is not planned yet. */
 void guess_plan(lua_State *L, struct guess *guess);
 
 /* It is not planned any more, if it was. */
 void guess_drop(struct guess *guess);
-
-/* One that was taken has found nothing. */
-void guess_missed(const uv_loop_t *loop);
 
 #endif

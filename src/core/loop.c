@@ -47,6 +47,7 @@ static lilac_wait *take_from(struct runtime *runtime, struct waitq *queue) {
     }
     prefetch_after(queue, wait);
     waitq_unlink(wait);
+    if (wait == runtime->last_told) runtime->last_told = NULL;
     return wait;
 }
 
@@ -84,12 +85,28 @@ void loop_on_timer(uv_timer_t *timer) {
     uv_stop(timer->loop);
 }
 
+/* What has become ready since `before` was the last was told by the system. */
+static void note_told(struct runtime *runtime, const lilac_wait *before) {
+    const lilac_wait *last = runtime->ready.head.prev;
+    runtime->last_told = last != before ? last : NULL;
+}
+
 void loop_poll(struct runtime *runtime, uv_run_mode mode) {
+    const lilac_wait *before = runtime->ready.head.prev;
     runtime->polling = true;
     uv_run(&runtime->loop, mode);
     runtime->polling = false;
     runtime->poll_due_ns = 0;
     guesses_drop(&runtime->guesses);
+    note_told(runtime, before);
+}
+
+/* As good as a poll, but for those that it does not reach. */
+static bool guess(struct runtime *runtime) {
+    const lilac_wait *before = runtime->ready.head.prev;
+    if (is_poll_due(runtime) || !guesses_take(&runtime->guesses)) return false;
+    note_told(runtime, before);
+    return true;
 }
 
 static bool has_ready(const struct runtime *runtime) {
@@ -98,14 +115,13 @@ static bool has_ready(const struct runtime *runtime) {
 
 /* Makes ready what is due or has arrived, without waiting for it. It goes before what is ready
  * already: that may be many tasks, and neither a timer nor a client is to wait for them all. While
- * of what arrived before some is left to be served, the system would mostly tell that again. */
+ * of what the system told last some is left to be served, it would mostly tell that again. */
 static void look_around(struct runtime *runtime) {
-    bool is_served = waitq_empty(&runtime->arrived);
     waitq_move(&runtime->aside, &runtime->ready);
     clock_fire_due(&runtime->clock);
     mailbox_deliver(runtime->mailbox); /* `wakeup` alone keeps no loop alive */
     bool busy = has_ready(runtime) || !waitq_empty(&runtime->aside);
-    if (busy && (is_served || is_poll_due(runtime))) {
+    if (busy && (!runtime->last_told || is_poll_due(runtime))) {
         runtime->poll_due_ns = 0; /* also where there is nothing to poll */
         if (uv_loop_alive(&runtime->loop)) loop_poll(runtime, UV_RUN_NOWAIT);
     }
@@ -173,10 +189,7 @@ bool loop_turn(struct runtime *runtime) {
         wake_settlers(runtime);
         return true;
     }
-    if (!is_poll_due(runtime) && guesses_take(&runtime->guesses)) {
-        waitq_move(&runtime->arrived, &runtime->ready);
-        return true;
-    }
+    if (guess(runtime)) return true;
     bool rests = !is_alive(runtime);
     if (rests && !rest(runtime)) return false;
     arm_timer(runtime);
@@ -187,6 +200,5 @@ bool loop_turn(struct runtime *runtime) {
     }
     runtime->turns++;
     clock_fire_due(&runtime->clock);
-    waitq_move(&runtime->arrived, &runtime->ready);
     return true;
 }

@@ -76,13 +76,14 @@ struct runtime {
     struct ages ages;
     struct runtime_options options;
 
-    uint64_t poll_ns;      /* the longest that tasks run before I/O is looked at, … */
-    uint64_t poll_due_ns;  /* … and when that is over; 0: it begins with the next task */
-    struct waitq ready;    /* own waits of tasks, and callbacks (no task) */
-    struct waitq arrived;  /* the same, woken by the world while others were ready: go first */
-    struct waitq aside;    /* those that are ready, while the loop looks around */
-    struct waitq settlers; /* who waits until nothing else is ready */
-    struct list late;      /* see late.h */
+    uint64_t poll_ns;     /* the longest that tasks run before I/O is looked at, … */
+    uint64_t poll_due_ns; /* … and when that is over; 0: due, until a task runs */
+    struct waitq ready;   /* own waits of tasks, and callbacks (no task) */
+    struct waitq arrived; /* the same, woken by the world while others were ready: go first */
+    struct waitq aside;   /* those that are ready, while the loop looks around */
+    const lilac_wait *last_told; /* by the system, and not served yet; compared with, and no more */
+    struct waitq settlers;       /* who waits until nothing else is ready */
+    struct list late;            /* see late.h */
     struct guesses guesses;
     struct list failed_gathers; /* see gather.c */
     struct task *current;

@@ -21,7 +21,7 @@ struct gather {
     bool as_table, return_exceptions, cancel_on_error;
     bool cancelled;         /* or the rest was, because of an error: waits for every end */
     struct list failed;     /* in the runtime's list, until the rest is cancelled */
-    struct watch watches[]; /* their futures stay there when they have ended, unless it has */
+    struct watch watches[]; /* their futures stay there when they have ended; NULL: taken */
 };
 
 /* The children may be many, and not in the cache: each is asked for while those before it are seen
@@ -56,7 +56,8 @@ static bool is_shareable(const struct future *child, const struct task *task) {
 }
 
 /* Puts the outcome of the child at `index` in its place at once: with many children, each will have
- * left the cache by the end. What takes more than that is left for then. */
+ * left the cache by the end. What takes more than that is left for then. Nothing here can raise,
+ * and while gather is parked, its frame is where its task was parked in. */
 static void take_outcome(struct gather *gather, struct watch *watch, lua_State *L, int index) {
     const struct future *child = watch->future;
     const struct task *task = gather->wait.task;
@@ -124,8 +125,10 @@ static int gather_results(lua_State *L, struct gather *gather) {
     int count = gather->count;
     const struct task *task = task_running(L);
     if (!gather->as_table) luaL_checkstack(L, count + 2, "too many results");
-    for (int i = 1; i <= count && gather->taken < count; i++) {
+    int left = count - gather->taken;
+    for (int i = 1; i <= count && left > 0; i++) {
         if (!gather->watches[i - 1].future) continue;
+        left--;
         if (i + AHEAD < count) prefetch(gather->watches[i + AHEAD].future, 1);
         lua_rawgeti(L, CHILDREN, i);
         push_outcome(L, gather->watches[i - 1].future, task);

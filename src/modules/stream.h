@@ -22,9 +22,9 @@ struct stream_ops {
     int (*start)(struct stream *stream);
     void (*stop)(struct stream *stream);
 
-    /* Reads what is there, at most `size` bytes, after stream_readable(); of sockets at any time.
-     * The number of bytes, or a libuv code: UV_EAGAIN for none, UV_EOF. Of transports that ask
-     * stream_reads_itself(); else NULL. */
+    /* Reads what is there, at most `size` bytes, after stream_readable(); where is_socket, at
+     * any time. The number of bytes, or a libuv code: UV_EAGAIN for none, UV_EOF. Of transports
+     * that ask stream_reads_itself(); else NULL. */
     int (*try_read)(struct stream *stream, char *bytes, size_t size);
 
     /* Sends what can be sent at once. The number of bytes, or a libuv code: UV_EAGAIN for none. */
@@ -107,12 +107,12 @@ struct stream {
     struct stream_want want;
     struct buffer received;
     size_t limit;           /* of a line, in bytes */
-    size_t last_read;       /* bytes that the reader found at once; … */
+    size_t last_read;       /* bytes that were found at once; … */
     bool steady;            /* … as many as the time before */
+    bool fed;               /* something has come since the reader was parked last */
+    struct guess guess;     /* planned: there may be more soon */
     int read_status;        /* 0; UV_EOF or an error, once what was received has been read */
     bool reading, readable; /* the transport reads on; there is something for try_read */
-    bool fed;               /* something has come since the reader was parked last */
-    struct guess guess;     /* planned: there may be something soon */
 
     struct waitq writers; /* whoever waits for something to be sent */
     struct late cork;     /* planned: `queued` gathers what is to be sent together */

@@ -79,7 +79,9 @@ void stream_wake_reader(struct stream *stream) {
 
 int stream_park_reader(lua_State *L, struct stream *stream, const lilac_op *op) {
     if (stream->handle.uv) uv_ref(stream->handle.uv);
-    if (stream->fed && stream->is_socket) guess_plan(L, &stream->guess);
+    /* Larger ones are read without a copy, by the reader, which is not woken for a guess alone. */
+    if (stream->fed && stream->is_socket && stream->last_read < IN_PLACE)
+        guess_plan(L, &stream->guess);
     stream->fed = false;
     return lilac_park(L, &stream->reader, op);
 }
@@ -144,30 +146,29 @@ void stream_readable(struct stream *stream) {
     stream_wake_reader(stream);
 }
 
-/* try_read has found nothing, or why nothing more will come. */
-static void read_nothing(struct stream *stream, int status) {
-    if (status == UV_EAGAIN) {
-        guess_missed(stream->handle.uv->loop);
-        return;
-    }
+static void note_read(struct stream *stream, int size) {
+    stream->steady = (size_t)size == stream->last_read;
+    stream->last_read = (size_t)size;
+    stream->fed = true;
+}
+
+static void end_reading(struct stream *stream, int status) {
     stream_stop(stream);
     stream_ended(stream, status);
 }
 
-/* Whoever has got something and waits for more: a client that was answered has mostly asked again
- * before the system is asked who has. */
-static void on_guess(struct guess *guess) {
+/* A client that was answered has mostly asked again before the system is asked who has. */
+static bool on_guess(struct guess *guess) {
     struct stream *stream = container_of(guess, struct stream, guess);
     const struct stream_ops *transport = stream->filter ? stream->filter->below : stream->ops;
-    if (stream_reads_itself(stream)) {
-        stream_readable(stream);
-    } else if (stream->reading && transport->try_read) {
-        int size = transport->try_read(stream, scratch->inbox, INBOX);
-        if (size > 0)
-            stream_received(stream, scratch->inbox, (size_t)size);
-        else
-            read_nothing(stream, size);
+    int size = stream->reading ? transport->try_read(stream, scratch->inbox, INBOX) : UV_EAGAIN;
+    if (size > 0) {
+        note_read(stream, size);
+        stream_received(stream, scratch->inbox, (size_t)size);
+    } else if (size != UV_EAGAIN) {
+        end_reading(stream, size);
     }
+    return size != UV_EAGAIN;
 }
 
 void stream_guess_init(struct stream *stream) {
@@ -256,16 +257,14 @@ static bool read_directly(lua_State *L, struct stream *stream, size_t max) {
     stream->readable = false;
     int got = stream->ops->try_read(stream, room ? room : scratch->inbox, size);
     if (got > 0) {
-        stream->steady = (size_t)got == stream->last_read;
-        stream->last_read = (size_t)got;
-        stream->fed = true;
+        note_read(stream, got);
         if (room)
             room_push(L, (size_t)got);
         else
             lua_pushlstring(L, scratch->inbox, (size_t)got);
         return true;
     }
-    read_nothing(stream, got);
+    if (got != UV_EAGAIN) end_reading(stream, got);
     return false;
 }
 

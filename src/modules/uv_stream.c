@@ -20,8 +20,8 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf) {
     buf->len = stream_reads_itself(stream_of((uv_stream_t *)handle)) ? 0 : INBOX;
 }
 
-/* Why nothing more comes. libuv takes it for the end when the peer hung up after the last bytes,
- * also when it did so by a reset. */
+/* Why nothing more comes. It looks like the end also when the peer hung up by a reset after the
+ * last bytes. */
 static int end_status(uv_stream_t *uv, int status) {
     uv_os_fd_t fd;
     int error = 0;
@@ -54,6 +54,8 @@ void stream_uv_stop(struct stream *stream) {
     uv_read_stop(&stream->uv.stream);
 }
 
+/* For a message of 64 bytes that is echoed, recv and send are worth two hundredths. They are told
+ * not to wait, as another process that has the socket may have made it wait. */
 int stream_uv_try_read(struct stream *stream, char *bytes, size_t size) {
     uv_os_fd_t fd;
     ssize_t got;
@@ -62,7 +64,7 @@ int stream_uv_try_read(struct stream *stream, char *bytes, size_t size) {
     do {
         got = stream->is_socket ? recv(fd, bytes, size, MSG_DONTWAIT) : read(fd, bytes, size);
     } while (got < 0 && errno == EINTR);
-    if (got == 0) return UV_EOF;
+    if (got == 0) return end_status(&stream->uv.stream, UV_EOF);
     return got > 0 ? (int)got : uv_translate_sys_error(errno);
 }
 
