@@ -21,14 +21,15 @@ struct guess {
 /* Of a runtime. */
 struct guesses {
     struct list planned; /* since the system was asked */
-    unsigned rounds;     /* likewise */
+    unsigned taken;      /* likewise */
     unsigned pause;      /* how many opportunities are missed after a poor round; … */
     unsigned pause_left; /* … and still to be missed */
 };
 
 void guesses_init(struct guesses *guesses);
 
-/* Takes those that are planned. False: there was nothing, and the system is to be asked. */
+/* Takes those that are planned, as far as there are not too many. False: there was nothing, and the
+ * system is to be asked. */
 bool guesses_take(struct guesses *guesses);
 
 /* The system was asked: it knows better than what was planned. */
