@@ -21,9 +21,9 @@ local ECHO_SERVER <const> = [[
   server:serve_forever()
 ]]
 
-local function pair(options)
+local function pair()
   local listener <close> = lilac.tcp.listen("127.0.0.1", 0)
-  local stream = lilac.tcp.connect("127.0.0.1", listener.port, options)
+  local stream = lilac.tcp.connect("127.0.0.1", listener.port)
   return stream, listener:accept()
 end
 

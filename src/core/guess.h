@@ -6,8 +6,6 @@
 #ifndef LILAC_GUESS_H
 #define LILAC_GUESS_H
 
-#include <stdint.h>
-
 #include "../lilac.h"
 #include "list.h"
 

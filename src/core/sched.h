@@ -53,7 +53,7 @@ struct watcher {
 struct watch {
     lilac_wait node; /* node.task is NULL: that tells it from a parked task */
     const struct watcher *watcher;
-    struct future *future; /* while it watches, else NULL */
+    struct future *future; /* while it watches; NULL when it has ended, but for what `ended` does */
 };
 
 /* A cancellation by task:cancel() that was not raised yet; of one task, or of several: those that

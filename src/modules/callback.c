@@ -89,8 +89,7 @@ static void on_due(struct deadline *deadline) {
 }
 
 static void on_ended(struct watch *watch, struct future *future, lua_State *L, int index) {
-    (void)L, (void)index;
-    (void)future;
+    (void)future, (void)L, (void)index;
     make_ready(container_of(watch, struct callback, watch));
 }
 

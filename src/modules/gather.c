@@ -51,6 +51,7 @@ static void cancel_rest(struct gather *gather) {
     }
 }
 
+/* Whether the task that gathers can have the error that a cancelled child shares with others. */
 static bool is_shareable(const struct future *child, const struct task *task) {
     return child->state == FUTURE_CANCELLED && !child->noted && task->shared == 0;
 }

@@ -18,7 +18,6 @@ int stream_raise(lua_State *L, const struct stream *stream, const char *op, int 
 /* ---- stream_read.c --------------------------------------------------------------------------- */
 
 void stream_guess_init(struct stream *stream);
-
 int stream_read(lua_State *L);
 int stream_read_some(lua_State *L);
 int stream_read_exactly(lua_State *L);

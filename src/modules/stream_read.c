@@ -1,7 +1,7 @@
 /*
  * The reading half of a stream. What arrives is copied into `received` by the transport's callback,
- * which wakes the one reader when that answers it; the reader takes its bytes on its own stack, so
- * a cancelled read loses none.
+ * or a guess, which wakes the one reader when that answers it; the reader takes its bytes on its
+ * own stack, so a cancelled read loses none.
  */
 #include <string.h>
 
